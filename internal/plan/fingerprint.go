@@ -1,0 +1,52 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+)
+
+// fingerprintFormat is part of every fingerprint: a change of what it covers
+// must not make old and new ones look alike.
+const fingerprintFormat = "lockstep plan 1"
+
+// fingerprint hashes what an execution depends on. Every part is preceded by its
+// length, so that no two plans run together into the same bytes.
+func fingerprint(p *Plan) string {
+	w := digest{sha256.New()}
+	w.text(fingerprintFormat)
+	w.text(p.Name)
+	w.text(p.InType)
+	w.text(p.OutType)
+	w.number(int64(p.Output))
+	w.number(int64(len(p.Nodes)))
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		w.text(string(n.Kind))
+		w.text(n.Path)
+		w.text(n.OutType)
+		w.number(int64(len(n.Inputs)))
+		for _, ref := range n.Inputs {
+			w.number(int64(ref))
+		}
+		if n.Step == nil {
+			continue
+		}
+		w.text(n.Step.InType)
+		w.text(n.Step.OutType)
+		w.text(n.Step.UndoType)
+	}
+	return hex.EncodeToString(w.Sum(nil))
+}
+
+type digest struct{ hash.Hash }
+
+func (d digest) text(s string) {
+	d.number(int64(len(s)))
+	d.Write([]byte(s))
+}
+
+func (d digest) number(n int64) {
+	d.Write(binary.BigEndian.AppendUint64(nil, uint64(n))) //nolint:gosec // the bits are what is hashed
+}

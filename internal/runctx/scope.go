@@ -1,0 +1,285 @@
+package runctx
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ErrScopeEnded is returned to an attempt that takes a lock after it has ended:
+// nothing would give that lock back.
+var ErrScopeEnded = errors.New("runctx: the attempt that asks for the lock has ended")
+
+// LockID names a lock: a key at a provider.
+type LockID struct{ Provider, Key string }
+
+// HoldRecord is what a store keeps of a hold.
+type HoldRecord struct {
+	LockID
+	Owner          string
+	Epoch, Attempt uint64
+	Token          uint64
+}
+
+// Hold is a lock that a scope keeps. Package locking implements it.
+type Hold interface {
+	Record() HoldRecord
+	// Alive is false once the hold is known to be lost, revoked or freed.
+	Alive() bool
+	// Free gives the lock back. It answers false when there was nothing left to
+	// give back, and may be called again after an error.
+	Free(ctx context.Context) (bool, error)
+}
+
+// Scope is an owner of locks within an execution. Scopes form a tree: the root
+// is the workflow's own sequence, below it stand the attempts of its steps, and
+// below those whatever an attempt divides itself into.
+//
+// Invariants:
+//  1. A lock is kept by at most one scope of an execution at a time.
+//  2. A scope that asks for what an enclosing scope keeps shares that hold and
+//     never frees it; the exception is a later attempt of the same owner, which
+//     takes the hold over, so that the earlier attempt can do nothing with it.
+//  3. What an attempt leaves behind when it ends is kept by the sequence around
+//     it. An attempt that has ended keeps nothing any more.
+//
+// A Scope may be used concurrently.
+type Scope struct {
+	tree     *tree
+	parent   *Scope // nil for the root sequence
+	owner    string
+	epoch    uint64
+	attempt  uint64
+	sequence bool
+	ended    bool
+	children []*Scope
+	kept     map[LockID]Hold
+}
+
+// tree is what the scopes of one execution share.
+type tree struct {
+	mu     sync.Mutex
+	prefix string
+	lease  time.Duration
+}
+
+// OwnerPrefix begins the lock owner of everything an execution takes. No user's
+// owner id may begin with it.
+const OwnerPrefix = "lockstep:"
+
+// NewRoot returns the scope of an execution's outermost sequence. The lease is
+// the time that a lock of the execution outlives its last renewal.
+func NewRoot(storeID, runUID string, epoch uint64, lease time.Duration) *Scope {
+	prefix := OwnerPrefix + escape(storeID) + ":" + escape(runUID) + ":"
+	return &Scope{
+		tree:     &tree{prefix: prefix, lease: lease},
+		owner:    prefix,
+		epoch:    epoch,
+		sequence: true,
+	}
+}
+
+// escape keeps the parts of an owner apart whatever bytes they hold.
+func escape(part string) string {
+	return strings.NewReplacer("%", "%25", ":", "%3A", "/", "%2F").Replace(part)
+}
+
+// Attempt opens the scope of one attempt of a step of this sequence. The
+// attempts of a step count upwards over invoke and compensate together, since
+// each must be able to take over from the one before.
+func (s *Scope) Attempt(step string, number uint64) *Scope {
+	return s.open(s.tree.prefix+escape(step), number)
+}
+
+// Child opens a scope of its own within an attempt: two children exclude each
+// other on every key that no scope around both of them keeps.
+func (s *Scope) Child(name string) *Scope {
+	return s.open(s.owner+"/"+escape(name), s.attempt)
+}
+
+func (s *Scope) open(owner string, attempt uint64) *Scope {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	child := &Scope{tree: s.tree, parent: s, owner: owner, epoch: s.epoch, attempt: attempt, ended: s.ended}
+	s.children = append(s.children, child)
+	return child
+}
+
+// Owner is the owner under which the scope takes locks.
+func (s *Scope) Owner() string { return s.owner }
+
+// Generation orders this scope among those with the same owner.
+func (s *Scope) Generation() (epoch, attempt uint64) { return s.epoch, s.attempt }
+
+// Lease is the lock lease of the execution.
+func (s *Scope) Lease() time.Duration { return s.tree.lease }
+
+// Ended says that the scope's attempt is over.
+func (s *Scope) Ended() bool {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	return s.ended
+}
+
+// Shared returns the live hold on the lock that the nearest enclosing scope
+// keeps, for this scope to share.
+func (s *Scope) Shared(id LockID) (Hold, bool) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	for at := s.parent; at != nil; at = at.parent {
+		if h, ok := at.kept[id]; ok {
+			return h, h.Alive() && h.Record().Owner != s.owner
+		}
+	}
+	return nil, false
+}
+
+// Releasable returns the hold on the lock that this scope may free by the
+// lock's name: its own, or one its sequence has from an earlier step.
+func (s *Scope) Releasable(id LockID) (Hold, bool) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	for at := s; at != nil; at = at.parent {
+		if h, ok := at.kept[id]; ok {
+			return h, true
+		}
+		if at.sequence {
+			break
+		}
+	}
+	return nil, false
+}
+
+// ReleasableAll returns every hold that [Scope.Releasable] would return.
+func (s *Scope) ReleasableAll() []Hold {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	var all []Hold
+	for at := s; at != nil; at = at.parent {
+		for _, h := range at.kept {
+			all = append(all, h)
+		}
+		if at.sequence {
+			break
+		}
+	}
+	return all
+}
+
+// Keep makes the scope the keeper of a hold it took. What an enclosing scope
+// keeps under the same name is superseded. It returns [ErrScopeEnded], and keeps
+// nothing, when the attempt is over.
+func (s *Scope) Keep(h Hold) error {
+	id := h.Record().LockID
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	if s.ended {
+		return ErrScopeEnded
+	}
+	for at := s.parent; at != nil; at = at.parent {
+		delete(at.kept, id)
+	}
+	if s.kept == nil {
+		s.kept = make(map[LockID]Hold)
+	}
+	s.kept[id] = h
+	return nil
+}
+
+// Forget makes every scope from this one outwards stop keeping the hold.
+func (s *Scope) Forget(h Hold) {
+	id := h.Record().LockID
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	for at := s; at != nil; at = at.parent {
+		if at.kept[id] == h {
+			delete(at.kept, id)
+		}
+	}
+}
+
+// End closes an attempt's scope, its children with it, and hands what they kept
+// to the sequence around it.
+func (s *Scope) End() {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	left := s.end(nil)
+	s.detach()
+	outer := s.parent
+	for outer != nil && !outer.sequence {
+		outer = outer.parent
+	}
+	if outer == nil {
+		return
+	}
+	if outer.kept == nil {
+		outer.kept = make(map[LockID]Hold, len(left))
+	}
+	for _, h := range left {
+		outer.kept[h.Record().LockID] = h
+	}
+}
+
+// Surrender closes the scope, its children with it, and returns what they kept,
+// for the caller to free.
+func (s *Scope) Surrender() []Hold {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	left := s.end(nil)
+	s.detach()
+	return left
+}
+
+func (s *Scope) detach() {
+	if s.parent == nil {
+		return
+	}
+	for i, c := range s.parent.children {
+		if c == s {
+			s.parent.children = append(s.parent.children[:i], s.parent.children[i+1:]...)
+			return
+		}
+	}
+}
+
+// end requires the tree's lock.
+func (s *Scope) end(left []Hold) []Hold {
+	s.ended = true
+	for _, c := range s.children {
+		left = c.end(left)
+	}
+	for _, h := range s.kept {
+		left = append(left, h)
+	}
+	s.kept, s.children = nil, nil
+	return left
+}
+
+// Records lists what the scope itself keeps and still has.
+func (s *Scope) Records() []HoldRecord {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	var records []HoldRecord
+	for _, h := range s.kept {
+		if h.Alive() {
+			records = append(records, h.Record())
+		}
+	}
+	return records
+}
+
+type scopeKey struct{}
+
+// WithScope returns a context whose locks belong to the scope.
+func WithScope(ctx context.Context, s *Scope) context.Context {
+	return context.WithValue(ctx, scopeKey{}, s)
+}
+
+// ScopeFrom returns the scope the context's locks belong to, or nil outside
+// executions.
+func ScopeFrom(ctx context.Context) *Scope {
+	s, _ := ctx.Value(scopeKey{}).(*Scope)
+	return s
+}

@@ -1,0 +1,116 @@
+package locking
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var (
+	// ErrNotAcquired is returned by [Service.TryAcquire] when a key is held by
+	// somebody else. [*NotAcquiredError] matches it and names the key.
+	ErrNotAcquired = errors.New("locking: lock not acquired")
+	// ErrTimeout is returned when the wait for a lock is used up.
+	// [*TimeoutError] matches it and names the keys.
+	ErrTimeout = errors.New("locking: timed out acquiring lock")
+	// ErrLockLost ends the context of a lock that lapsed, or that could not be
+	// renewed in time: somebody else may have the key.
+	ErrLockLost = errors.New("locking: lock lost")
+	// ErrLockRevoked ends the context of a lock that a later attempt of the same
+	// owner took over, and is returned to an earlier attempt that asks for it.
+	ErrLockRevoked = errors.New("locking: lock revoked")
+	// ErrLockReleased ends the context of a lock that its holder gave back.
+	ErrLockReleased = errors.New("locking: lock released")
+	// ErrClosed is returned by a [Service] that has been closed.
+	ErrClosed = errors.New("locking: service closed")
+	// ErrUnknownProvider is matched by [*UnknownProviderError].
+	ErrUnknownProvider = errors.New("locking: unknown provider")
+	// ErrInvalid is matched by [*InvalidError].
+	ErrInvalid = errors.New("locking: invalid argument")
+)
+
+// NotAcquiredError says which key was held, and by whom.
+type NotAcquiredError struct {
+	Key      string
+	Holder   string // the owner that has the key, where the provider knows it
+	Provider string
+}
+
+func (e *NotAcquiredError) Error() string {
+	return "locking: Failed to acquire lock for key " + strconv.Quote(e.Key)
+}
+
+// Is makes the error match [ErrNotAcquired].
+func (e *NotAcquiredError) Is(target error) bool { return target == ErrNotAcquired }
+
+// TimeoutError says which keys were waited for, and how long.
+type TimeoutError struct {
+	Keys     []string
+	Waited   time.Duration
+	Provider string
+}
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("locking: Timed-out acquiring lock. (%s at %s, waited %s)",
+		quoteKeys(e.Keys), e.Provider, e.Waited)
+}
+
+// Is makes the error match [ErrTimeout].
+func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
+
+// UnknownProviderError names a provider id that is not registered, and those
+// that are.
+type UnknownProviderError struct {
+	ID    string
+	Known []string
+}
+
+func (e *UnknownProviderError) Error() string {
+	return fmt.Sprintf("locking: Unable to retrieve the locking provider with id: %s (known: %s)",
+		quoteShort(e.ID), strings.Join(e.Known, ", "))
+}
+
+// Is makes the error match [ErrUnknownProvider].
+func (e *UnknownProviderError) Is(target error) bool { return target == ErrUnknownProvider }
+
+// InvalidError names an argument that cannot be, its value, and what was
+// expected.
+type InvalidError struct {
+	Argument string
+	Value    string
+	Expected string
+}
+
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("locking: invalid %s %s: expected %s", e.Argument, e.Value, e.Expected)
+}
+
+// Is makes the error match [ErrInvalid].
+func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// quoteShort quotes a value that may be long and may hold any bytes.
+func quoteShort(s string) string {
+	const most = 128
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + fmt.Sprintf("… (%d bytes)", len(s))
+	}
+	return strconv.Quote(s)
+}
+
+func quoteKeys(keys []string) string {
+	const most = 8
+	var b strings.Builder
+	for i, k := range keys {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(keys)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(quoteShort(k))
+	}
+	return b.String()
+}

@@ -1,0 +1,120 @@
+package locking
+
+import (
+	"context"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/runctx"
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+// hold is a lock this process has: one key, one owner, one token. Handles that
+// joined share it. Its fields are guarded by holds.mu, but for those that never
+// change.
+type hold struct {
+	at     *holds
+	record driver.Hold
+
+	// ctx ends with the hold; its cause says why.
+	ctx    context.Context //nolint:containedctx // the lifetime of the hold is what it stands for
+	cancel context.CancelCauseFunc
+
+	handles int         // handles that have not been released
+	until   time.Time   // the hold has surely not lapsed before; zero: it does not expire
+	lapse   *time.Timer // ends the hold at until
+	lease   time.Duration
+	renewTo time.Time // renewal stops here; zero: it does not
+	renewAt time.Time // when the next renewal is due; zero: the hold is not renewed
+}
+
+var _ runctx.Hold = (*hold)(nil)
+
+// Record implements [runctx.Hold].
+func (h *hold) Record() runctx.HoldRecord {
+	return runctx.HoldRecord{
+		LockID:  runctx.LockID{Provider: h.at.provider.id, Key: h.record.Key},
+		Owner:   h.record.Owner,
+		Epoch:   h.record.Generation.Epoch,
+		Attempt: h.record.Generation.Attempt,
+		Token:   uint64(h.record.Token),
+	}
+}
+
+// Alive implements [runctx.Hold].
+func (h *hold) Alive() bool { return h.ctx.Err() == nil }
+
+// Free implements [runctx.Hold]: it gives the lock back whatever handles there
+// are.
+func (h *hold) Free(ctx context.Context) (bool, error) {
+	_, there, err := h.at.freeAll(ctx, []*hold{h})
+	return there && err == nil, err
+}
+
+// terms says for how long a lock is wanted.
+type terms struct {
+	ttl     time.Duration // on the server; zero is for ever
+	lease   time.Duration // renewed at a third of it; zero: not renewed
+	renewTo time.Time     // renewal stops here; zero: it does not
+}
+
+// fixed is a lock that lapses after d, or never when d is zero.
+func fixed(d time.Duration) terms { return terms{ttl: d} }
+
+// leased is a lock that is renewed until it is released, or until most has
+// passed when that is not zero.
+func leased(lease, most time.Duration) terms {
+	t := terms{ttl: lease, lease: lease}
+	if most > 0 {
+		t.renewTo = time.Now().Add(most)
+		t.ttl = min(lease, most)
+	}
+	return t
+}
+
+// apply makes the hold live at least as long as the terms ask. It requires
+// holds.mu.
+func (h *hold) apply(t terms, until time.Time) {
+	h.setUntil(until)
+	switch {
+	case t.lease == 0:
+		return
+	case h.renewAt.IsZero():
+		h.lease, h.renewTo = t.lease, t.renewTo
+	case t.renewTo.IsZero() || (!h.renewTo.IsZero() && t.renewTo.After(h.renewTo)):
+		h.renewTo = t.renewTo
+	}
+	h.scheduleRenewal(time.Now())
+}
+
+// setUntil moves the hold's end; it requires holds.mu.
+func (h *hold) setUntil(until time.Time) {
+	h.until = until
+	switch {
+	case until.IsZero():
+		if h.lapse != nil {
+			h.lapse.Stop()
+		}
+	case h.lapse == nil:
+		h.lapse = time.AfterFunc(time.Until(until), h.lapsed)
+	default:
+		h.lapse.Reset(time.Until(until))
+	}
+}
+
+// scheduleRenewal requires holds.mu.
+func (h *hold) scheduleRenewal(now time.Time) {
+	h.renewAt = now.Add(h.lease / 3)
+	h.at.wakeRenewal(h.renewAt)
+}
+
+// lapsed runs when the hold could have passed to somebody else.
+func (h *hold) lapsed() {
+	h.at.mu.Lock()
+	if h.until.IsZero() || time.Now().Before(h.until) { // extended meanwhile
+		h.at.mu.Unlock()
+		return
+	}
+	h.at.drop(h)
+	h.at.mu.Unlock()
+	h.cancel(ErrLockLost)
+}

@@ -1,0 +1,180 @@
+package locking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/runctx"
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+// Token is a fencing token: the tokens of one key strictly rise. A resource that
+// remembers the highest token it has seen, and refuses writes with a lower one,
+// is safe from a holder that was paused past the end of its lock.
+type Token = driver.Token
+
+// Lock is a handle on keys that are held. Its methods may be called
+// concurrently.
+type Lock struct {
+	provider *provider
+	scope    *runctx.Scope // nil outside executions
+	owner    string
+	keys     []string
+	tokens   []Token // of the keys, in their order
+	own      []*hold // what this handle counts for
+	shared   []runctx.Hold
+
+	ctx    context.Context //nolint:containedctx // it is what the lock hands out
+	cancel context.CancelCauseFunc
+	unhook []func() bool
+
+	mu       sync.Mutex
+	released bool // the handles are no longer counted
+	freed    bool // and the provider has answered
+}
+
+// Keys returns the keys of the lock, sorted, each once.
+func (l *Lock) Keys() []string { return slices.Clone(l.keys) }
+
+// Owner returns the owner that the provider knows. For keys which an enclosing
+// scope of the execution holds, that is the owner this scope would have had.
+func (l *Lock) Owner() string { return l.owner }
+
+// Context ends when the context given to Acquire ends, and when the lock does.
+// Its cause then is [ErrLockLost], [ErrLockRevoked], [ErrLockReleased] or
+// [ErrClosed]. It is what the guarded work should run under.
+func (l *Lock) Context() context.Context { return l.ctx }
+
+// Token returns the fencing token of a key, or zero, which every fence refuses,
+// when the key is not one of the lock's.
+func (l *Lock) Token(key string) Token {
+	i, ok := slices.BinarySearch(l.keys, key)
+	if !ok {
+		return 0
+	}
+	return l.tokens[i]
+}
+
+// Release gives the lock back. Keys that other handles of the same owner share,
+// or that an enclosing scope of the execution holds, stay taken until those let
+// go.
+//
+// It returns [ErrLockLost] or [ErrLockRevoked] when the lock was gone before,
+// and the provider's error when it gave no answer; Release may then be called
+// again. A released lock is released again without an error. A handle that
+// outlives its step's attempt releases nothing: the lock is its execution's.
+func (l *Lock) Release(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.freed {
+		return nil
+	}
+	gone := l.gone()
+	if l.scope != nil && l.scope.Ended() {
+		l.finish()
+		return gone
+	}
+	byName := l.freedByName()
+	there, err := l.giveBack(ctx)
+	if err != nil {
+		return fmt.Errorf("locking: release %s at %s: %w", quoteKeys(l.keys), l.provider.id, err)
+	}
+	l.finish()
+	if gone == nil && !there && !byName {
+		gone = ErrLockLost
+	}
+	if gone != nil {
+		return fmt.Errorf("%w: %s at %s", gone, quoteKeys(l.keys), l.provider.id)
+	}
+	return nil
+}
+
+// giveBack requires l.mu. It answers false when a key was gone.
+func (l *Lock) giveBack(ctx context.Context) (bool, error) {
+	list := l.own
+	if l.released { // and there was no answer
+		list = l.provider.holds.unshared(l.own)
+	}
+	release := l.provider.holds.release
+	if l.released {
+		release = l.provider.holds.freeAll
+	}
+	l.released = true
+	freed, there, err := release(ctx, list)
+	if err != nil {
+		return false, err
+	}
+	if l.scope != nil {
+		for _, h := range freed {
+			l.scope.Forget(h)
+		}
+	}
+	return there, nil
+}
+
+// finish requires l.mu.
+func (l *Lock) finish() {
+	l.freed = true
+	for _, stop := range l.unhook {
+		stop()
+	}
+	l.cancel(ErrLockReleased)
+}
+
+// gone returns why the lock ended before it was released, or nil.
+func (l *Lock) gone() error {
+	for _, h := range l.own {
+		if cause := context.Cause(h.ctx); cause != nil && !errors.Is(cause, ErrLockReleased) {
+			return cause
+		}
+	}
+	return nil
+}
+
+// freedByName says that a key was given back by [Service.Release] or
+// [Service.ReleaseAll] before.
+func (l *Lock) freedByName() bool {
+	return !l.released && slices.ContainsFunc(l.own, func(h *hold) bool {
+		return errors.Is(context.Cause(h.ctx), ErrLockReleased)
+	})
+}
+
+// Close is Release for a defer: it does not mind that ctx has ended, takes at
+// most 5 s, and reports what goes wrong to the service's log. Closing a lock
+// that was lost is no error: its context has told so.
+func (l *Lock) Close() {
+	ctx, cancel := detached(l.ctx)
+	defer cancel()
+	err := l.Release(ctx)
+	if err != nil && !errors.Is(err, ErrLockLost) && !errors.Is(err, ErrLockRevoked) && !errors.Is(err, ErrClosed) {
+		l.provider.holds.log.Warn("locking: could not release a lock", "keys", l.keys, "provider", l.provider.id, "error", err)
+	}
+}
+
+// Extend makes the lock live at least until d from now. It never shortens it,
+// and does nothing to a lock without expiry, to one that is renewed, or to keys
+// that an enclosing scope holds. It returns [ErrLockLost] when a key is gone;
+// the lock's context has then ended.
+func (l *Lock) Extend(ctx context.Context, d time.Duration) error {
+	if d < time.Millisecond {
+		return &InvalidError{"Extend", d.String(), "at least 1ms"}
+	}
+	if len(l.own) == 0 {
+		return nil
+	}
+	if gone := l.gone(); gone != nil {
+		return fmt.Errorf("%w: %s at %s", gone, quoteKeys(l.keys), l.provider.id)
+	}
+	held, err := l.provider.holds.extend(ctx, d, l.own)
+	if err != nil {
+		return fmt.Errorf("locking: extend %s at %s: %w", quoteKeys(l.keys), l.provider.id, err)
+	}
+	if !held {
+		return fmt.Errorf("%w: %s at %s", ErrLockLost, quoteKeys(l.keys), l.provider.id)
+	}
+	return nil
+}
