@@ -12,7 +12,7 @@ import (
 // step's name late, since [With] may change it.
 type (
 	invokeFunc     func(ctx context.Context, c plan.Codec, step string, input []byte) plan.Result
-	compensateFunc func(ctx context.Context, c plan.Codec, step string, undo []byte) error
+	compensateFunc func(ctx context.Context, c plan.Codec, step string, undo []byte) plan.Result
 )
 
 func (f invokeFunc) named(step string) func(context.Context, plan.Codec, []byte) plan.Result {
@@ -21,11 +21,11 @@ func (f invokeFunc) named(step string) func(context.Context, plan.Codec, []byte)
 	}
 }
 
-func (f compensateFunc) named(step string) func(context.Context, plan.Codec, []byte) error {
+func (f compensateFunc) named(step string) func(context.Context, plan.Codec, []byte) plan.Result {
 	if f == nil {
 		return nil
 	}
-	return func(ctx context.Context, c plan.Codec, undo []byte) error {
+	return func(ctx context.Context, c plan.Codec, undo []byte) plan.Result {
 		return f(ctx, c, step, undo)
 	}
 }
@@ -36,7 +36,7 @@ func invokeBody[In, Out, U any](fn func(*Context, In) (Out, U, error), same bool
 	return func(ctx context.Context, c plan.Codec, step string, input []byte) plan.Result {
 		var in In
 		if err := c.Decode(input, &in); err != nil {
-			return plan.Result{Err: Permanent(&EncodingError{step, "input", typeName[In](), err})}
+			return judged(plan.Result{Err: Permanent(&EncodingError{step, "input", typeName[In](), err})})
 		}
 		out, undo, err := protect(func() (Out, U, error) { return fn(newContext(ctx), in) })
 		if err != nil {
@@ -46,13 +46,13 @@ func invokeBody[In, Out, U any](fn func(*Context, In) (Out, U, error), same bool
 		r.Output, r.Err = encode(c, step, "output", out)
 		if same {
 			r.Undo = r.Output
-			return r
+			return judged(r)
 		}
 		// Undo data that can be kept is kept, also when the output cannot.
 		var undoErr error
 		r.Undo, undoErr = encode(c, step, "undo data", undo)
 		r.Err = errors.Join(r.Err, undoErr)
-		return r
+		return judged(r)
 	}
 }
 
@@ -69,21 +69,32 @@ func failed[U any](c plan.Codec, step string, undo U, err error) plan.Result {
 			r.Err = errors.Join(err, e)
 		}
 	}
+	return judged(r)
+}
+
+// judged reads off an error what its marks ask for.
+func judged(r plan.Result) plan.Result {
+	var permanent *PermanentError
+	r.Permanent = errors.As(r.Err, &permanent)
+	var later *RetryAfterError
+	if errors.As(r.Err, &later) {
+		r.RetryAfter = &later.After
+	}
 	return r
 }
 
 func compensateBody[U any](fn func(*Context, U) error) compensateFunc {
-	return func(ctx context.Context, c plan.Codec, step string, data []byte) error {
+	return func(ctx context.Context, c plan.Codec, step string, data []byte) plan.Result {
 		var undo U
 		if data != nil {
 			if err := c.Decode(data, &undo); err != nil {
-				return Permanent(&EncodingError{step, "undo data", typeName[U](), err})
+				return judged(plan.Result{Err: Permanent(&EncodingError{step, "undo data", typeName[U](), err})})
 			}
 		}
 		_, _, err := protect(func() (struct{}, struct{}, error) {
 			return struct{}{}, struct{}{}, fn(newContext(ctx), undo)
 		})
-		return err
+		return judged(plan.Result{Err: err})
 	}
 }
 

@@ -58,10 +58,12 @@ func (c *Context) Outcome() Outcome { return Outcome(c.attempt.Outcome) }
 
 // Logger has the attempt's particulars as attributes.
 func (c *Context) Logger() *slog.Logger {
-	if c.attempt.Logger == nil {
-		return slog.Default()
+	log := c.attempt.Logger
+	if log == nil {
+		log = slog.Default()
 	}
-	return c.attempt.Logger
+	return log.With("workflow", c.attempt.Workflow, "execution", c.attempt.ExecutionID,
+		"step", c.attempt.Step, "phase", string(c.attempt.Phase), "attempt", c.attempt.Number)
 }
 
 // Outcome is how an invoke ended.

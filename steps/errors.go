@@ -1,10 +1,11 @@
 package steps
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/runctx"
 )
 
 // ErrSkipped is matched by the error of [Skip].
@@ -80,14 +81,7 @@ func (e *PanicError) Unwrap() error {
 
 // TimeoutError is the error of an attempt that did not end within its step's
 // timeout. It matches [context.DeadlineExceeded].
-type TimeoutError struct{ After time.Duration }
-
-func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("steps: attempt timed out after %s", e.After)
-}
-
-// Is makes the error match [context.DeadlineExceeded].
-func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+type TimeoutError = runctx.TimeoutError
 
 // EncodingError is the error of a value that the codec cannot encode or decode.
 type EncodingError struct {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Codec turns values into bytes and back. It may be called concurrently.
@@ -58,18 +59,22 @@ type Step struct {
 	Invoke                    func(ctx context.Context, c Codec, input []byte) Result
 	// Compensate is nil for a step that has nothing to undo. Nil undo data stands
 	// for the zero value.
-	Compensate func(ctx context.Context, c Codec, undo []byte) error
+	Compensate func(ctx context.Context, c Codec, undo []byte) Result
 	Policy     Policy
 }
 
-// Result is what an invoke came to.
+// Result is what an attempt came to.
 type Result struct {
-	Output []byte
+	Output []byte // of an invoke
 	// Undo is what compensate gets. Beside an error it is nil unless the step
 	// asked for it to be kept.
 	Undo    []byte
 	Skipped bool
 	Err     error
+	// Permanent says that no other attempt would mend the error.
+	Permanent bool
+	// RetryAfter, when it is not nil, is the pause the body asked for.
+	RetryAfter *time.Duration
 }
 
 // Plan is a workflow without its types.
