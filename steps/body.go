@@ -35,8 +35,10 @@ func (f compensateFunc) named(step string) func(context.Context, plan.Codec, []b
 func invokeBody[In, Out, U any](fn func(*Context, In) (Out, U, error), same bool) invokeFunc {
 	return func(ctx context.Context, c plan.Codec, step string, input []byte) plan.Result {
 		var in In
-		if err := c.Decode(input, &in); err != nil {
-			return judged(plan.Result{Err: Permanent(&EncodingError{step, "input", typeName[In](), err})})
+		if input != nil { // the output of a skipped step is the zero value
+			if err := c.Decode(input, &in); err != nil {
+				return judged(plan.Result{Err: Permanent(&EncodingError{step, "input", typeName[In](), err})})
+			}
 		}
 		out, undo, err := protect(func() (Out, U, error) { return fn(newContext(ctx), in) })
 		if err != nil {

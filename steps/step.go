@@ -135,11 +135,5 @@ func (s *Step[In, Out]) Definition() (*plan.Step, error) {
 	}, nil
 }
 
-// typeName names a type in fingerprints and errors, with its package's path.
-func typeName[T any]() string {
-	t := reflect.TypeFor[T]()
-	if t.Name() != "" && t.PkgPath() != "" {
-		return t.PkgPath() + "." + t.Name()
-	}
-	return t.String()
-}
+// typeName names a type in fingerprints and errors.
+func typeName[T any]() string { return plan.TypeName(reflect.TypeFor[T]()) }

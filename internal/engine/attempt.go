@@ -55,9 +55,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 		f.ctx, f.stop = context.WithTimeoutCause(ctx, policy.Timeout, &runctx.TimeoutError{After: policy.Timeout})
 	}
 	r.flight = f
-	r.e.bodies.Add(1)
 	go func() {
-		defer r.e.bodies.Done()
 		res := plan.Result{Err: errExited}
 		defer func() { f.results <- res }()
 		res = body(f.ctx, r.e.cfg.Codec, input)
@@ -92,6 +90,12 @@ func (r *Run) landed(res plan.Result) (finished bool, err error) {
 	f.cancel(context.Canceled)
 	if f.grace != nil {
 		f.grace.Stop()
+	}
+	if res.Err != nil && errors.Is(cause, ErrInterrupted) {
+		// The body was stopped, it did not fail: whoever goes on tries again.
+		f.scope.End()
+		r.flight = nil
+		return false, ErrInterrupted
 	}
 	if res.Err == nil {
 		return r.happen(machine.Succeeded{
@@ -179,5 +183,3 @@ func (r *Run) leave(err error) {
 	}
 	r.end(err)
 }
-
-func (r *Run) interrupted() error { return ErrInterrupted }

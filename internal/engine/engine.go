@@ -70,7 +70,6 @@ type Engine struct {
 	running bool
 	runs    map[store.Key]*Run
 	ended   sync.WaitGroup
-	bodies  sync.WaitGroup
 
 	stop context.CancelCauseFunc // interrupts everything
 	base context.Context         //nolint:containedctx // the lifetime of what the engine runs

@@ -129,7 +129,7 @@ func (r *Run) step() (finished bool, err error) {
 	case <-r.wake.C:
 		return r.happen(machine.Woken{})
 	case <-r.e.base.Done():
-		return false, r.interrupted()
+		return false, ErrInterrupted
 	}
 }
 

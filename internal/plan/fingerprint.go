@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"reflect"
 )
 
 // fingerprintFormat is part of every fingerprint: a change of what it covers
@@ -49,4 +50,12 @@ func (d digest) text(s string) {
 
 func (d digest) number(n int64) {
 	d.Write(binary.BigEndian.AppendUint64(nil, uint64(n))) //nolint:gosec // the bits are what is hashed
+}
+
+// TypeName names a type in fingerprints and errors, with its package's path.
+func TypeName(t reflect.Type) string {
+	if t.Name() != "" && t.PkgPath() != "" {
+		return t.PkgPath() + "." + t.Name()
+	}
+	return t.String()
 }

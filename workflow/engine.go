@@ -1,0 +1,175 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/container"
+	"github.com/lockstep-dev/lockstep/internal/engine"
+	"github.com/lockstep-dev/lockstep/internal/plan"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// The values that hold where [Config] names no others.
+const (
+	DefaultLockLease     = 30 * time.Second
+	DefaultCancelGrace   = 5 * time.Second
+	DefaultMaxInputBytes = 16 << 20
+	DefaultMaxIDBytes    = 1 << 10
+	DefaultRetention     = 24 * time.Hour
+	unfetchedRetention   = 10 * time.Minute
+)
+
+// Config is what an [Engine] needs. Store is required.
+type Config struct {
+	// Container is what steps resolve services from; nil is an empty one.
+	Container *container.Container
+	// Store keeps the executions. The engine does not close it.
+	Store store.Store
+	// Workflows are what the engine runs.
+	Workflows Set
+	// Codec turns values into bytes; nil is [store.JSON].
+	Codec store.Codec
+	// Logger defaults to [slog.Default].
+	Logger *slog.Logger
+	// LockLease is how long a lock of an execution outlives its last renewal;
+	// zero is [DefaultLockLease].
+	LockLease time.Duration
+	// CancelGrace is how long a body whose context has ended is waited for before
+	// it is left behind; zero is [DefaultCancelGrace].
+	CancelGrace time.Duration
+	// Retention is how long a finished execution is kept whose id the caller gave;
+	// zero is [DefaultRetention]. A failed one is kept for good.
+	Retention time.Duration
+	// MaxInputBytes limits an encoded input; zero is [DefaultMaxInputBytes].
+	MaxInputBytes int
+	// MaxIDBytes limits an execution id; zero is [DefaultMaxIDBytes].
+	MaxIDBytes int
+}
+
+// Engine runs workflows. It is a value: two engines in one process do not see
+// each other. Its methods may be called concurrently.
+type Engine struct {
+	inner    *engine.Engine
+	codec    store.Codec
+	plans    map[string]*plan.Plan
+	maxInput int
+	maxID    int
+}
+
+// NewEngine returns an engine. It starts nothing. It returns [*ConfigError] for
+// what cannot be.
+func NewEngine(cfg Config) (*Engine, error) {
+	if cfg.Store == nil {
+		return nil, &ConfigError{"Store", "nil", "a store, such as storemem.New()"}
+	}
+	plans := make(map[string]*plan.Plan, len(cfg.Workflows))
+	for i, w := range cfg.Workflows {
+		field := fmt.Sprintf("Workflows[%d]", i)
+		if w == nil || w.definition() == nil {
+			return nil, &ConfigError{field, "nil", "a workflow made by New or Build"}
+		}
+		if _, taken := plans[w.Name()]; taken {
+			return nil, &ConfigError{field, strconv.Quote(w.Name()), "a name that no other workflow of the engine has"}
+		}
+		plans[w.Name()] = w.definition()
+	}
+	for field, d := range map[string]time.Duration{"LockLease": cfg.LockLease, "CancelGrace": cfg.CancelGrace, "Retention": cfg.Retention} {
+		if d < 0 {
+			return nil, &ConfigError{field, d.String(), "zero or more"}
+		}
+	}
+	for field, n := range map[string]int{"MaxInputBytes": cfg.MaxInputBytes, "MaxIDBytes": cfg.MaxIDBytes} {
+		if n < 0 {
+			return nil, &ConfigError{field, strconv.Itoa(n), "zero or more"}
+		}
+	}
+	cfg.setDefaults()
+	return &Engine{
+		inner: engine.New(engine.Config{
+			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
+			LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace,
+			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention},
+		}),
+		codec: cfg.Codec, plans: plans, maxInput: cfg.MaxInputBytes, maxID: cfg.MaxIDBytes,
+	}, nil
+}
+
+func (cfg *Config) setDefaults() {
+	if cfg.Container == nil {
+		cfg.Container = container.New()
+	}
+	if cfg.Codec == nil {
+		cfg.Codec = store.JSON{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	setDefault(&cfg.LockLease, DefaultLockLease)
+	setDefault(&cfg.CancelGrace, DefaultCancelGrace)
+	setDefault(&cfg.Retention, DefaultRetention)
+	setDefault(&cfg.MaxInputBytes, DefaultMaxInputBytes)
+	setDefault(&cfg.MaxIDBytes, DefaultMaxIDBytes)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Start makes the engine take executions. An engine that was stopped is not
+// started again.
+func (e *Engine) Start(ctx context.Context) error {
+	return e.inner.Start(ctx) //nolint:wrapcheck // it is worded for this package
+}
+
+// Stop drains the engine: it takes no more executions, and waits for those that
+// run. When ctx ends first, the contexts of what still runs end with
+// [ErrInterrupted], and a [*UnfinishedError] names those executions. On a store
+// that does not outlive the process their locks are released, since nobody can go
+// on with them.
+func (e *Engine) Stop(ctx context.Context) error {
+	left := e.inner.Stop(ctx)
+	if len(left) == 0 {
+		return nil
+	}
+	err := &UnfinishedError{}
+	for _, k := range left {
+		err.Executions = append(err.Executions, Ref{Workflow: k.Workflow, ID: k.ID})
+	}
+	return err
+}
+
+// check finds the plan of a workflow, if this engine runs that very one.
+func (e *Engine) check(w Definition) (*plan.Plan, error) {
+	def := w.definition()
+	if def == nil {
+		return nil, &NotRegisteredError{Workflow: "", Known: e.names()}
+	}
+	own := e.plans[def.Name]
+	if own == nil || own.Fingerprint != def.Fingerprint {
+		return nil, &NotRegisteredError{Workflow: def.Name, Known: e.names(), Differs: own != nil}
+	}
+	return own, nil
+}
+
+func (e *Engine) names() []string { return slices.Sorted(maps.Keys(e.plans)) }
+
+// encodeInput checks everything that can be wrong before anything runs.
+func (e *Engine) encodeInput(name string, input any) ([]byte, error) {
+	data, err := e.codec.Encode(input)
+	if err != nil {
+		return nil, fmt.Errorf("workflow: input of %q: %w", name, err)
+	}
+	if len(data) > e.maxInput {
+		return nil, &LimitError{What: "input of " + strconv.Quote(name), Bytes: len(data), Limit: e.maxInput, Field: "MaxInputBytes"}
+	}
+	return data, nil
+}
