@@ -5,77 +5,87 @@ import (
 	"time"
 )
 
-// expiring is a time at which a key may become free. It is void when the key's
-// entry has another time by then.
-type expiring struct {
-	at  time.Time
-	key string
-}
-
-type expiryHeap []expiring
-
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) } //nolint:forcetypeassert // the heap holds nothing else
-func (h *expiryHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	old[len(old)-1] = expiring{}
-	*h = old[:len(old)-1]
-	return last
-}
-
-// expireAt sets the end of an entry, and the timer. It requires mu.
-func (p *Provider) expireAt(e *entry, at time.Time) {
-	e.until = at
-	p.compact()
-	heap.Push(&p.expiry, expiring{at, e.hold.Key})
-	p.setTimer()
-}
-
-// compact drops void times when they are the most part, so that extending a few
-// locks for ever does not fill the memory. It requires mu.
-func (p *Provider) compact() {
-	if len(p.expiry) < 2*len(p.held)+64 {
-		return
+// lapse frees what has reached its end, and serves those that waited for it. It
+// requires the mutex.
+func (p *Provider) lapse(now time.Time) {
+	for len(p.table.ends) > 0 && !now.Before(p.table.ends[0].until) {
+		p.free(p.table.ends[0])
 	}
-	p.expiry = p.expiry[:0]
-	for k, e := range p.held {
-		if !e.until.IsZero() {
-			p.expiry = append(p.expiry, expiring{e.until, k})
-		}
-	}
-	heap.Init(&p.expiry)
+	p.serve(now)
 }
 
-// setTimer requires mu.
-func (p *Provider) setTimer() {
-	if len(p.expiry) == 0 {
-		return
-	}
-	wait := time.Until(p.expiry[0].at)
-	if p.timer == nil {
-		p.timer = time.AfterFunc(wait, p.expire)
-		return
-	}
-	p.timer.Reset(wait)
-}
-
-// expire frees what has lapsed and serves those who wait for it.
-func (p *Provider) expire() {
+// tick is the timer's callback. It does what every call does on its way in and
+// out, so one that comes late or once too often is harmless.
+func (p *Provider) tick() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.running {
+	p.clock.fired()
+	p.mu.Unlock()
+	if now, err := p.enter(); err == nil {
+		p.leave(now)
+	}
+}
+
+// clock is the one timer of a provider. The zero value has none yet.
+type clock struct {
+	timer *time.Timer
+	at    time.Time // when it fires, zero when it does not
+}
+
+// arm makes the timer fire at the given moment, or earlier: one that is set for
+// an earlier moment stays, so that locks which are freed long before their end
+// leave the timer alone. A zero moment asks for nothing.
+func (c *clock) arm(now, at time.Time, fire func()) {
+	if at.IsZero() || !c.at.IsZero() && !at.Before(c.at) {
 		return
 	}
-	now := time.Now()
-	for len(p.expiry) > 0 && !p.expiry[0].at.After(now) {
-		due := heap.Pop(&p.expiry).(expiring) //nolint:forcetypeassert // as above
-		if e := p.held[due.key]; e != nil && p.live(due.key, now) == nil {
-			delete(p.held, due.key)
-		}
+	c.at = at
+	if c.timer == nil {
+		c.timer = time.AfterFunc(at.Sub(now), fire)
+		return
 	}
-	p.grantWaiters(now)
-	p.setTimer()
+	c.timer.Reset(at.Sub(now))
+}
+
+// fired notes that the timer is not set any more.
+func (c *clock) fired() { c.at = time.Time{} }
+
+func (c *clock) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	*c = clock{}
+}
+
+// ends orders the locks that expire, the earliest first. It implements
+// [heap.Interface] and tells each entry its place.
+type ends []*entry
+
+var _ heap.Interface = (*ends)(nil)
+
+func (s ends) Len() int           { return len(s) }
+func (s ends) Less(i, j int) bool { return s[i].until.Before(s[j].until) }
+
+func (s ends) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].place, s[j].place = i, j
+}
+
+// Push implements [heap.Interface].
+func (s *ends) Push(x any) {
+	e, ok := x.(*entry)
+	if !ok {
+		return
+	}
+	e.place = len(*s)
+	*s = append(*s, e)
+}
+
+// Pop implements [heap.Interface].
+func (s *ends) Pop() any {
+	last := len(*s) - 1
+	e := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	e.place = -1
+	return e
 }

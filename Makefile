@@ -1,0 +1,52 @@
+# The commands of the project. `make help` lists them.
+SHELL := /bin/bash
+GO ?= go
+LINT := $(CURDIR)/.tools/golangci-lint
+# Modules that have tests of their own; each is tested apart.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard bench/go.mod interop/*/go.mod))
+PACKAGE ?= ./...
+RUN ?= .
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what the tests need: redis-server
+	@scripts/setup.sh
+
+.PHONY: demo
+demo: ## Oversell without a lock, then sell right: in memory, and on Redis with three processes
+	@GO="$(GO)" scripts/demo.sh
+
+.PHONY: test
+test: setup vet lint ## Install what is needed, then vet, lint, and run all tests with the race detector
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -race ./...); done
+
+.PHONY: vet
+vet:
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
+
+.PHONY: lint
+lint: $(LINT) ## Run the linters, and check formatting and go.mod
+	@$(LINT) run ./...
+	@$(GO) mod tidy -diff
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+
+$(LINT): tools/go.mod tools/go.sum
+	@echo "building the linters (once, about two minutes)"
+	@mkdir -p $(dir $(LINT))
+	@$(GO) build -C tools -o $(LINT) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: repeat
+repeat: setup ## Run tests 50 times: make repeat PACKAGE=./locking/... RUN=TestName
+	@$(GO) test -race -count=50 -run '$(RUN)' $(PACKAGE)
+
+.PHONY: tidy
+tidy: ## Tidy every module, and format
+	@set -e; for m in $(MODULES) tools; do (cd $$m && $(GO) mod tidy); done
+	@gofmt -w .
