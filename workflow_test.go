@@ -24,16 +24,6 @@ type order struct {
 
 var errDeclined = errors.New("card declined")
 
-// shop is the world that orders act on. Its stock is read and written in two
-// halves, with a yield between them: only a lock keeps it right.
-type shop struct {
-	mu       sync.Mutex
-	stock    int
-	sold     int
-	reserved map[string]bool
-	events   []string
-}
-
 func TestSmoke(t *testing.T) {
 	ctx := context.Background()
 	locks, err := locking.New(ctx, locking.Config{})

@@ -144,7 +144,7 @@ func withCause(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
 		return errors.Join(ctx.Err(), cause)
 	}
-	return ctx.Err() //nolint:wrapcheck // the caller wraps it
+	return ctx.Err()
 }
 
 // newLock makes the handle. The keys are those of the holds together.

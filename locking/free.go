@@ -103,7 +103,7 @@ func (hs *holds) send(ctx context.Context, list []*hold, answered func(error)) (
 	end(list)
 	freed, err := hs.provider.driver.Release(ctx, records)
 	answered(err)
-	return freed, err //nolint:wrapcheck // the caller names it
+	return freed, err
 }
 
 func end(list []*hold) {
@@ -124,7 +124,7 @@ func (hs *holds) freeNamed(ctx context.Context, owner string, keys []string) ([]
 	})
 	freed, err := hs.provider.driver.Release(ctx, records)
 	answered(err)
-	return freed, err //nolint:wrapcheck // the caller names it
+	return freed, err
 }
 
 // freeOwner frees everything of an owner.
@@ -132,7 +132,7 @@ func (hs *holds) freeOwner(ctx context.Context, owner string) (int, error) {
 	answered := hs.leaveNamed(func(id slotKey) bool { return id.owner == owner })
 	n, err := hs.provider.driver.ReleaseAll(ctx, owner)
 	answered(err)
-	return n, err //nolint:wrapcheck // the caller names it
+	return n, err
 }
 
 // leaveNamed is leave for the holds of this process that match.

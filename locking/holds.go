@@ -55,7 +55,7 @@ func (hs *holds) acquire(ctx context.Context, req driver.Request, t terms) ([]*h
 		grant, err := hs.provider.driver.Acquire(ctx, req)
 		if err != nil {
 			hs.giveBack(ctx, had)
-			return nil, err //nolint:wrapcheck // the caller names it
+			return nil, err
 		}
 		got, crossed := hs.enter(grant, t)
 		had = append(had, got...)
@@ -68,7 +68,7 @@ func (hs *holds) acquire(ctx context.Context, req driver.Request, t terms) ([]*h
 		case <-crossed:
 		case <-ctx.Done():
 			hs.giveBack(ctx, had)
-			return nil, ctx.Err() //nolint:wrapcheck // the caller names it
+			return nil, ctx.Err()
 		}
 		if req.Wait >= 0 {
 			req.Wait = max(0, req.Wait-time.Since(start))

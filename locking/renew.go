@@ -155,7 +155,7 @@ func (hs *holds) extend(ctx context.Context, d time.Duration, list []*hold) (boo
 	}
 	answers, err := hs.provider.driver.Extend(ctx, d, records)
 	if err != nil {
-		return false, err //nolint:wrapcheck // the caller names it
+		return false, err
 	}
 	var lost []*hold
 	hs.mu.Lock()

@@ -64,8 +64,7 @@ func failed[U any](c plan.Codec, step string, undo U, err error) plan.Result {
 		return plan.Result{Skipped: true}
 	}
 	r := plan.Result{Err: err}
-	var keep *KeepUndoError
-	if errors.As(err, &keep) {
+	if _, ok := errors.AsType[*KeepUndoError](err); ok {
 		var e error
 		if r.Undo, e = encode(c, step, "undo data", undo); e != nil {
 			r.Err = errors.Join(err, e)
@@ -78,8 +77,7 @@ func failed[U any](c plan.Codec, step string, undo U, err error) plan.Result {
 func judged(r plan.Result) plan.Result {
 	var permanent *PermanentError
 	r.Permanent = errors.As(r.Err, &permanent)
-	var later *RetryAfterError
-	if errors.As(r.Err, &later) {
+	if later, ok := errors.AsType[*RetryAfterError](r.Err); ok {
 		r.RetryAfter = &later.After
 	}
 	return r

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/lockstep-dev/lockstep/internal/plan"
 )
@@ -36,7 +37,7 @@ type Value[T any] struct {
 	ref plan.Ref
 }
 
-func (b *Builder) fault(format string, args ...any) {
+func (b *Builder) faultf(format string, args ...any) {
 	b.faults = append(b.faults, fmt.Errorf(format, args...))
 }
 
@@ -44,9 +45,9 @@ func (b *Builder) fault(format string, args ...any) {
 func (b *Builder) use(owner *Builder, ref plan.Ref, by string) plan.Ref {
 	switch {
 	case owner == nil:
-		b.fault("%s uses a Value that nothing was declared for", by)
+		b.faultf("%s uses a Value that nothing was declared for", by)
 	case owner != b:
-		b.fault("%s uses a value of another workflow", by)
+		b.faultf("%s uses a value of another workflow", by)
 	default:
 		return ref
 	}
@@ -77,11 +78,12 @@ type DefinitionError struct {
 }
 
 func (e *DefinitionError) Error() string {
-	text := "workflow: " + strconv.Quote(e.Workflow) + " cannot be:"
+	lines := make([]string, 1, len(e.Faults)+1)
+	lines[0] = "workflow: " + strconv.Quote(e.Workflow) + " cannot be:"
 	for _, f := range e.Faults {
-		text += "\n\t- " + f.Error()
+		lines = append(lines, f.Error())
 	}
-	return text
+	return strings.Join(lines, "\n\t- ")
 }
 
 // Unwrap returns the faults.
@@ -135,11 +137,11 @@ func New[In, Out any](name string, compose func(b *Builder, in Value[In]) Value[
 func Build[In, Out any](name string, compose func(b *Builder, in Value[In]) Value[Out]) (*Workflow[In, Out], error) {
 	b := &Builder{}
 	if name == "" {
-		b.fault("its name is empty")
+		b.faultf("its name is empty")
 	}
 	output := plan.Input
 	if compose == nil {
-		b.fault("it has no function to compose it")
+		b.faultf("it has no function to compose it")
 	} else {
 		out := compose(b, Value[In]{b, plan.Input})
 		output = b.use(out.b, out.ref, "the result")

@@ -12,7 +12,7 @@ import (
 func Do[In, Out any](b *Builder, step *steps.Step[In, Out], in Value[In]) Value[Out] {
 	def, err := step.Definition()
 	if err != nil {
-		b.fault("step %d: %w", len(b.nodes)+1, err)
+		b.faultf("step %d: %w", len(b.nodes)+1, err)
 		return Value[Out]{b, plan.Input}
 	}
 	ref := b.add(plan.Node{

@@ -127,7 +127,7 @@ func setDefault[T comparable](field *T, value T) {
 // Start makes the engine take executions. An engine that was stopped is not
 // started again.
 func (e *Engine) Start(ctx context.Context) error {
-	return e.inner.Start(ctx) //nolint:wrapcheck // it is worded for this package
+	return e.inner.Start(ctx)
 }
 
 // Stop drains the engine: it takes no more executions, and waits for those that

@@ -66,7 +66,7 @@ func Start[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], in
 	}
 	run, err := e.inner.Begin(ctx, p, o.id, data)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it is worded for this package
+		return nil, err
 	}
 	return &Handle[Out]{e: e, run: run}, nil
 }
@@ -85,7 +85,7 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	var out Out
 	x, errs, err := h.run.Wait(ctx)
 	if err != nil {
-		return out, err //nolint:wrapcheck // it is worded for this package
+		return out, err
 	}
 	if err := h.e.inner.Forget(context.WithoutCancel(ctx), x); err != nil {
 		return out, fmt.Errorf("workflow: let %s go: %w", x.Key, err)
@@ -107,7 +107,7 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 // is compensated. [Handle.Wait] tells the end. It is an error when the execution
 // has ended, or is being compensated already.
 func (h *Handle[Out]) Cancel(ctx context.Context) error {
-	return h.run.Cancel(ctx) //nolint:wrapcheck // it is worded for this package
+	return h.run.Cancel(ctx)
 }
 
 // Status returns the state of the execution as it is recorded, or

@@ -15,7 +15,7 @@ func Transform[A, Out any](b *Builder, a Value[A], fn func(A) (Out, error)) Valu
 		args := decoder{c: c, in: in}
 		x := next[A](&args)
 		return call(&args, func() (Out, error) { return fn(x) })
-	}, edge{a.b, a.ref})
+	}, edge(a))
 }
 
 // Transform2 is [Transform] of two values.
@@ -24,7 +24,7 @@ func Transform2[A, B, Out any](b *Builder, v1 Value[A], v2 Value[B], fn func(A, 
 		args := decoder{c: c, in: in}
 		x, y := next[A](&args), next[B](&args)
 		return call(&args, func() (Out, error) { return fn(x, y) })
-	}, edge{v1.b, v1.ref}, edge{v2.b, v2.ref})
+	}, edge(v1), edge(v2))
 }
 
 // Transform3 is [Transform] of three values.
@@ -33,7 +33,7 @@ func Transform3[A, B, C, Out any](b *Builder, v1 Value[A], v2 Value[B], v3 Value
 		args := decoder{c: c, in: in}
 		x, y, z := next[A](&args), next[B](&args), next[C](&args)
 		return call(&args, func() (Out, error) { return fn(x, y, z) })
-	}, edge{v1.b, v1.ref}, edge{v2.b, v2.ref}, edge{v3.b, v3.ref})
+	}, edge(v1), edge(v2), edge(v3))
 }
 
 // Transform4 is [Transform] of four values.
@@ -42,7 +42,7 @@ func Transform4[A, B, C, D, Out any](b *Builder, v1 Value[A], v2 Value[B], v3 Va
 		args := decoder{c: c, in: in}
 		w, x, y, z := next[A](&args), next[B](&args), next[C](&args), next[D](&args)
 		return call(&args, func() (Out, error) { return fn(w, x, y, z) })
-	}, edge{v1.b, v1.ref}, edge{v2.b, v2.ref}, edge{v3.b, v3.ref}, edge{v4.b, v4.ref})
+	}, edge(v1), edge(v2), edge(v3), edge(v4))
 }
 
 // Map is [Transform] with a function that cannot fail.
@@ -51,7 +51,7 @@ func Map[A, Out any](b *Builder, a Value[A], fn func(A) Out) Value[Out] {
 		args := decoder{c: c, in: in}
 		x := next[A](&args)
 		return call(&args, func() (Out, error) { return fn(x), nil })
-	}, edge{a.b, a.ref})
+	}, edge(a))
 }
 
 // Const is a value that is known at definition.
@@ -69,7 +69,7 @@ type edge struct {
 func decide[Out any](b *Builder, verb string, missing bool, eval func(c plan.Codec, in [][]byte) (Out, error), uses ...edge) Value[Out] {
 	place := b.place(verb)
 	if missing {
-		b.fault("%s has no function", place)
+		b.faultf("%s has no function", place)
 	}
 	refs := make([]plan.Ref, len(uses))
 	for i, u := range uses {

@@ -88,7 +88,7 @@ func parse(args []string, errOut io.Writer) (settings, error) {
 	fs.StringVar(&set.run, "run", "", "internal: the name of the shared stock")
 	fs.IntVar(&set.first, "first", 0, "internal: the number of the first order")
 	if err := fs.Parse(args); err != nil {
-		return set, err //nolint:wrapcheck // flag has said it already
+		return set, err
 	}
 	if fs.NArg() > 0 {
 		return set, fmt.Errorf("unexpected argument %q; there are only flags", fs.Arg(0))

@@ -75,16 +75,16 @@ func placeOrder(guarded bool) *workflow.Workflow[Order, Reservation] {
 func onProduct(ctx *steps.Context, guarded bool, product string, fn func(context.Context, shelf) error) error {
 	s, err := container.Resolve(ctx, shelfKey)
 	if err != nil {
-		return err //nolint:wrapcheck // it names the key
+		return err
 	}
 	if !guarded {
 		return fn(ctx, s)
 	}
 	locks, err := container.Resolve(ctx, locking.ServiceKey) // Modules.LOCKING
 	if err != nil {
-		return err //nolint:wrapcheck // it names the key
+		return err
 	}
-	return locks.Execute(ctx, locking.Keys(product), func(ctx context.Context) error { //nolint:wrapcheck // it names the keys
+	return locks.Execute(ctx, locking.Keys(product), func(ctx context.Context) error {
 		return fn(ctx, s)
 	}, locking.Wait(patience))
 }

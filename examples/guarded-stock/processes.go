@@ -103,7 +103,7 @@ func runOne(ctx context.Context, set settings, first, orders int, errOut io.Writ
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, "-child", "-run", set.run, //nolint:gosec // it is this very program
+	cmd := exec.CommandContext(ctx, self, "-child", "-run", set.run,
 		"-first", strconv.Itoa(first), "-orders", strconv.Itoa(orders),
 		"-stock", strconv.Itoa(set.stock), "-products", strconv.Itoa(set.products), "-workers", strconv.Itoa(set.workers),
 		"-decline", strconv.Itoa(set.decline), "-unguarded="+strconv.FormatBool(set.unguarded))

@@ -82,7 +82,7 @@ func (h plainHandler) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	_, err := fmt.Fprintln(h.out, line)
-	return err //nolint:wrapcheck // the handler's contract
+	return err
 }
 
 func (h plainHandler) WithAttrs([]slog.Attr) slog.Handler { return h }

@@ -31,7 +31,7 @@ func sell(ctx context.Context, set settings, s shelf, log *slog.Logger, tick fun
 	}
 	locks, err := locking.New(life, cfg)
 	if err != nil {
-		return sum, err //nolint:wrapcheck // it says what failed
+		return sum, err
 	}
 	defer func() { err = errors.Join(err, locks.Close(life)) }()
 	c := container.New()
@@ -43,10 +43,10 @@ func sell(ctx context.Context, set settings, s shelf, log *slog.Logger, tick fun
 		CancelGrace: drainTime / 2,
 	})
 	if err != nil {
-		return sum, err //nolint:wrapcheck // it says what failed
+		return sum, err
 	}
 	if err := engine.Start(life); err != nil {
-		return sum, err //nolint:wrapcheck // it says what failed
+		return sum, err
 	}
 
 	sum = newTally()
@@ -85,8 +85,7 @@ func sell(ctx context.Context, set settings, s shelf, log *slog.Logger, tick fun
 	<-done
 	sum.Interrupted = ctx.Err() != nil
 	sum.NotBegun += set.orders - begun
-	var left *workflow.UnfinishedError
-	if errors.As(stopErr, &left) {
+	if left, ok := errors.AsType[*workflow.UnfinishedError](stopErr); ok {
 		for _, x := range left.Executions {
 			sum.Unfinished = append(sum.Unfinished, x.ID)
 		}

@@ -7,7 +7,7 @@
 package engine
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -88,7 +88,7 @@ func New(cfg Config) *Engine {
 // Start makes the engine take executions. An engine is started once.
 func (e *Engine) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return err //nolint:wrapcheck // the context's own error is the contract
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -123,7 +123,7 @@ func (e *Engine) Stop(ctx context.Context) []store.Key {
 }
 
 func compareKeys(a, b store.Key) int {
-	return bytes.Compare([]byte(a.Workflow+"\x00"+a.ID), []byte(b.Workflow+"\x00"+b.ID))
+	return cmp.Or(cmp.Compare(a.Workflow, b.Workflow), cmp.Compare(a.ID, b.ID))
 }
 
 // Begin creates an execution and drives it. When there is one with its key and
@@ -239,7 +239,7 @@ func (e *Engine) Find(key store.Key) *Run {
 
 // Load returns what is kept of an execution.
 func (e *Engine) Load(ctx context.Context, key store.Key) (*store.Execution, error) {
-	return e.cfg.Store.Load(ctx, key) //nolint:wrapcheck // package workflow names it
+	return e.cfg.Store.Load(ctx, key)
 }
 
 // Forget lets a finished execution with a generated id go, once its result has
@@ -248,7 +248,7 @@ func (e *Engine) Forget(ctx context.Context, x *store.Execution) error {
 	if !x.Generated || x.State == store.Failed {
 		return nil
 	}
-	return e.cfg.Store.Forget(ctx, x.Key) //nolint:wrapcheck // package workflow names it
+	return e.cfg.Store.Forget(ctx, x.Key)
 }
 
 // Plan returns the plan that the engine runs under the name.

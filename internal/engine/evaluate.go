@@ -37,7 +37,8 @@ func (r *Run) eval(node int) (output, stack []byte, err error) {
 			}
 		}
 		if took := time.Since(start); err == nil && took > decisionTime {
-			err = fmt.Errorf("workflow: %q took %s: a decision has to be pure and quick, at most %s; do such work in a step", r.plan.Nodes[node].Path, took.Round(time.Millisecond), decisionTime)
+			err = fmt.Errorf("workflow: %q took %s: a decision has to be pure and quick, at most %s; do such work in a step",
+				r.plan.Nodes[node].Path, took.Round(time.Millisecond), decisionTime)
 		}
 	}()
 	output, err = r.plan.Nodes[node].Eval(r.e.cfg.Codec, machine.Inputs(r.plan, r.x, node))

@@ -64,13 +64,13 @@ func (r *Run) Cancel(ctx context.Context) error {
 	case <-r.done:
 		return fmt.Errorf("workflow: cancel %s: it has ended", r.key)
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the context's own error is the contract
+		return ctx.Err()
 	}
 	select {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the context's own error is the contract
+		return ctx.Err()
 	}
 }
 
@@ -158,7 +158,7 @@ func (r *Run) decide(ev machine.Event, now time.Time) (store.Change, []machine.C
 	for ev != nil {
 		d, err := machine.Decide(r.plan, r.x, ev, now)
 		if err != nil {
-			return change, nil, err //nolint:wrapcheck // it names the execution
+			return change, nil, err
 		}
 		r.x.Apply(d.Change)
 		change.Merge(d.Change)

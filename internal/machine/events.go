@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -19,7 +20,7 @@ type Begun struct{}
 
 func (Begun) apply(t *transition) error {
 	if t.x.State != store.NotStarted {
-		return fmt.Errorf("it has begun already")
+		return errors.New("it has begun already")
 	}
 	t.head().State = store.Invoking
 	t.advance(0)
@@ -155,7 +156,7 @@ func (t *transition) retry(e AttemptFailed, n store.Node) bool {
 // Woken says that time has passed.
 type Woken struct{}
 
-func (Woken) apply(t *transition) error {
+func (Woken) apply(t *transition) error { //nolint:unparam // the interface's
 	for i := range t.x.Nodes {
 		n := t.node(i)
 		for _, phase := range []Phase{Invoke, Compensate} {
@@ -173,7 +174,7 @@ type CancelRequested struct{}
 
 func (CancelRequested) apply(t *transition) error {
 	if t.x.State != store.Invoking {
-		return fmt.Errorf("it cannot be cancelled")
+		return errors.New("it cannot be cancelled")
 	}
 	t.head().CancelledAt = t.now
 	for i := range t.x.Nodes {

@@ -43,7 +43,7 @@ func unixDialer(network string) func(ctx context.Context, _, addr string) (net.C
 	}
 	return func(ctx context.Context, _, addr string) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", addr) //nolint:wrapcheck // go-redis names it
+		return d.DialContext(ctx, "unix", addr)
 	}
 }
 
@@ -61,8 +61,7 @@ func RedactURL(raw string) string {
 // urlFault says what is wrong with a URL, without quoting it.
 func urlFault(err error, raw string) string {
 	text := err.Error()
-	var parse *url.Error
-	if errors.As(err, &parse) {
+	if parse, ok := errors.AsType[*url.Error](err); ok {
 		text = parse.Err.Error()
 	}
 	if u, e := url.Parse(raw); e == nil && !strings.Contains(text, secretOf(u)) {

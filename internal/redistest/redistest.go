@@ -45,12 +45,12 @@ func Start(t testing.TB, args ...string) *Server {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it answers at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("redistest: find a free port: %v", err)
 	}
-	defer l.Close()                     //nolint:errcheck // nothing was sent
-	return l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has one
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
@@ -61,7 +61,7 @@ func (s *Server) launch() {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logFile(),
 		"--save", "", "--appendonly", "no",
 	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...) //nolint:gosec,noctx // the arguments are the test's own, and it is killed by its process
+	s.cmd = exec.Command("redis-server", args...) //nolint:noctx // the arguments are the test's own, and it is killed by its process
 	s.died = make(chan struct{})
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redistest: start redis-server: %v", err)
@@ -79,7 +79,7 @@ func (s *Server) awaitReady() {
 	deadline := time.Now().Add(10 * time.Second)
 	var last error
 	for time.Now().Before(deadline) {
-		conn, err := net.DialTimeout("tcp", s.Addr(), time.Second) //nolint:noctx // it has a timeout
+		conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
 		if err == nil {
 			_ = conn.Close() // nothing was sent
 			return

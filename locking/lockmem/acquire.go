@@ -12,7 +12,7 @@ import (
 // order in which they came.
 func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Grant, error) {
 	if err := ctx.Err(); err != nil {
-		return driver.Grant{}, err //nolint:wrapcheck // the seam asks for the context's error
+		return driver.Grant{}, err
 	}
 	w, grant, err := p.takeOrJoin(req)
 	if w == nil {

@@ -68,7 +68,7 @@ func New(cfg Config) *Provider {
 // nothing that this provider would have to report.
 func (p *Provider) Start(ctx context.Context, _ driver.Env) error {
 	if err := ctx.Err(); err != nil {
-		return err //nolint:wrapcheck // the seam asks for the context's error
+		return err
 	}
 	if p.defaultWait < 0 {
 		return fmt.Errorf("lockmem: Config.WaitLockingTimeout %s is negative", p.defaultWait)

@@ -34,7 +34,7 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 	pause := p.cfg.DefaultRetryInterval
 	for {
 		if err := ctx.Err(); err != nil {
-			return driver.Grant{}, err //nolint:wrapcheck // the context's own error is the contract
+			return driver.Grant{}, err
 		}
 		grant, taken, err := p.take(ctx, &req, groups)
 		switch {
@@ -67,7 +67,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the context's own error is the contract
+		return ctx.Err()
 	}
 }
 
@@ -146,7 +146,7 @@ func readAcquired(req *driver.Request, g *group, reply []any, sent time.Time, ho
 		i, ok1 := reply[1].(int64)
 		holder, ok2 := reply[2].(string)
 		left, ok3 := reply[3].(int64)
-		if !ok1 || !ok2 || !ok3 || i < 1 || int(i) > len(g.at) {
+		if !ok1 || !ok2 || !ok3 || i < 1 || i > int64(len(g.at)) {
 			return nil, bad
 		}
 		return &busy{

@@ -101,7 +101,7 @@ func (c *Config) connect(ctx context.Context) (client redis.UniversalClient, own
 	}
 	opts, err := rediskit.OptionsFromURL(c.RedisURL)
 	if err != nil {
-		return nil, false, err //nolint:wrapcheck // the caller names the provider
+		return nil, false, err
 	}
 	// A command is sent again by this package alone, and only where that is safe.
 	opts.MaxRetries = -1

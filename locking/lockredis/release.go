@@ -93,7 +93,7 @@ func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
 		total += n
 		return err
 	})
-	return total, err //nolint:wrapcheck // it is this package's own
+	return total, err
 }
 
 // releaseAllOf frees what the owner has on one server.

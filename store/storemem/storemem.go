@@ -51,7 +51,7 @@ func (s *Store) Describe() store.Info { return store.Info{ID: s.id} }
 // Create implements [store.Store].
 func (s *Store) Create(ctx context.Context, x *store.Execution) (*store.Execution, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err //nolint:wrapcheck // the context's own error is the contract
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *Store) Create(ctx context.Context, x *store.Execution) (*store.Executio
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, w store.Write) error {
 	if err := ctx.Err(); err != nil {
-		return err //nolint:wrapcheck // the context's own error is the contract
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +102,7 @@ func (s *Store) Commit(ctx context.Context, w store.Write) error {
 // Load implements [store.Store].
 func (s *Store) Load(ctx context.Context, key store.Key) (*store.Execution, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err //nolint:wrapcheck // the context's own error is the contract
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Execution, erro
 // Forget implements [store.Store].
 func (s *Store) Forget(ctx context.Context, key store.Key) error {
 	if err := ctx.Err(); err != nil {
-		return err //nolint:wrapcheck // the context's own error is the contract
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +155,7 @@ func (s *Store) noteEnd(x *store.Execution) {
 // run, which is left alone.
 func (s *Store) forgetDue(now time.Time) {
 	for len(s.expiry) > 0 && !s.expiry[0].at.After(now) {
-		due := heap.Pop(&s.expiry).(expiring) //nolint:forcetypeassert // the heap holds nothing else
+		due := heap.Pop(&s.expiry).(expiring)
 		if e, ok := s.byKey[due.key]; ok && e.x.RunUID == due.run && e.x.State.Finished() {
 			delete(s.byKey, due.key)
 		}
@@ -173,7 +173,7 @@ type expiryHeap []expiring
 func (h expiryHeap) Len() int           { return len(h) }
 func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) } //nolint:forcetypeassert // as above
+func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) }
 func (h *expiryHeap) Pop() any {
 	old := *h
 	last := old[len(old)-1]
