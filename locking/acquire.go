@@ -133,18 +133,19 @@ func (p *provider) request(ctx context.Context, req driver.Request, t terms) ([]
 	case errors.Is(err, driver.ErrRevoked):
 		return nil, fmt.Errorf("%w: a later attempt has %s at %s", ErrLockRevoked, quoteKeys(req.Keys), p.id)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(req.Keys), p.id, withCause(ctx))
+		return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(req.Keys), p.id, withCause(ctx, err))
 	default:
 		return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(req.Keys), p.id, err)
 	}
 }
 
-// withCause returns the context's error, with its cause where that says more.
-func withCause(ctx context.Context) error {
-	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
-		return errors.Join(ctx.Err(), cause)
+// withCause returns the error of a context that ended, with the context's cause
+// where that says more.
+func withCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+		return errors.Join(err, cause)
 	}
-	return ctx.Err()
+	return err
 }
 
 // newLock makes the handle. The keys are those of the holds together.

@@ -58,36 +58,38 @@ func (hs *holds) unshared(list []*hold) []*hold {
 }
 
 // leave ends the local side of holds that are about to be released; it requires
-// mu. The returned function tells crossing requests how the release went: after
-// an error the hold may stand, and a request that joins it is right to.
+// mu. The returned function says that the provider has answered. Until then, and
+// for requests that were on their way by then, the tokens are given up: unless
+// there was an error, after which a hold may stand, and may be joined.
 func (hs *holds) leave(list []*hold) (answered func(error)) {
-	var waiting []func(error)
+	ch := make(chan struct{})
 	for _, h := range list {
-		s, token := hs.slots[slotKey{h.record.Owner, h.record.Key}], h.record.Token
-		if s != nil && s.requests > 0 {
-			if s.freeing == nil {
-				s.freeing = make(map[driver.Token]chan struct{})
-			}
-			ch := make(chan struct{})
-			s.freeing[token] = ch
-			waiting = append(waiting, func(err error) {
-				if err != nil {
-					delete(s.freeing, token)
-				}
-				close(ch)
-			})
+		id := slotKey{h.record.Owner, h.record.Key}
+		s := hs.slots[id]
+		if s == nil {
+			s = &slot{}
+			hs.slots[id] = s
 		}
+		if s.freeing == nil {
+			s.freeing = make(map[driver.Token]chan struct{})
+		}
+		s.freeing[h.record.Token] = ch
+		s.releases++
 		hs.drop(h)
 	}
 	return func(err error) {
-		if len(waiting) == 0 {
-			return
-		}
 		hs.mu.Lock()
 		defer hs.mu.Unlock()
-		for _, tell := range waiting {
-			tell(err)
+		for _, h := range list {
+			id := slotKey{h.record.Owner, h.record.Key}
+			s := hs.slots[id]
+			s.releases--
+			if err != nil {
+				delete(s.freeing, h.record.Token)
+			}
+			hs.sweep(id, s)
 		}
+		close(ch)
 	}
 }
 

@@ -30,12 +30,13 @@ type holds struct {
 
 type slotKey struct{ owner, key string }
 
-// slot is kept while there is a hold, or a request on its way.
+// slot is kept while there is a hold, or a request or a release on its way.
 type slot struct {
 	hold     *hold
 	requests int
-	// freeing has the tokens for which a release was sent while a request was on
-	// its way; the channel closes when the release has been answered.
+	releases int
+	// freeing has the tokens that are being released, or were while a request was
+	// on its way; the channel closes when the release has been answered.
 	freeing map[driver.Token]chan struct{}
 }
 
@@ -102,15 +103,17 @@ func (hs *holds) settle(req driver.Request) {
 	for _, k := range req.Keys {
 		id := slotKey{req.Owner, k}
 		s := hs.slots[id]
-		if s.requests--; s.requests == 0 {
-			s.freeing = nil
-		}
+		s.requests--
 		hs.sweep(id, s)
 	}
 }
 
 func (hs *holds) sweep(id slotKey, s *slot) {
-	if s.requests == 0 && s.hold == nil {
+	if s.requests > 0 || s.releases > 0 {
+		return
+	}
+	s.freeing = nil
+	if s.hold == nil {
 		delete(hs.slots, id)
 	}
 }

@@ -61,7 +61,7 @@ func (s *Server) launch() {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logFile(),
 		"--save", "", "--appendonly", "no",
 	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...) //nolint:noctx // the arguments are the test's own, and it is killed by its process
+	s.cmd = exec.Command("redis-server", args...)
 	s.died = make(chan struct{})
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redistest: start redis-server: %v", err)

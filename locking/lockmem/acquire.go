@@ -2,7 +2,6 @@ package lockmem
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -29,10 +28,12 @@ func (p *Provider) takeOrJoin(req driver.Request) (*waiter, driver.Grant, error)
 		return nil, driver.Grant{}, err
 	}
 	defer p.leave(now)
-	grant, err := p.take(&req, now)
+	grant, busy, err := p.take(&req, now)
 	switch {
-	case !isBusy(err) || req.Wait < 0:
+	case busy == nil:
 		return nil, grant, err
+	case req.Wait < 0:
+		return nil, driver.Grant{}, &driver.BusyError{Key: busy.key, Holder: busy.owner}
 	case req.Wait == 0:
 		return nil, driver.Grant{}, driver.ErrTimeout
 	}
@@ -48,6 +49,7 @@ func (p *Provider) await(ctx context.Context, w *waiter) (driver.Grant, error) {
 	case <-w.done:
 		return w.grant, w.err
 	case <-timer.C:
+		p.catchUp() // what lapses at this very moment is still for the waiter
 		return p.withdraw(w, driver.ErrTimeout)
 	case <-ctx.Done():
 		return p.withdraw(w, ctx.Err())
@@ -64,8 +66,4 @@ func (p *Provider) withdraw(w *waiter, reason error) (driver.Grant, error) {
 	}
 	p.queue.remove(w)
 	return driver.Grant{}, reason
-}
-
-func isBusy(err error) bool {
-	return errors.Is(err, driver.ErrBusy)
 }

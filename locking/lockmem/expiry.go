@@ -20,6 +20,11 @@ func (p *Provider) tick() {
 	p.mu.Lock()
 	p.clock.fired()
 	p.mu.Unlock()
+	p.catchUp()
+}
+
+// catchUp is a call that asks for nothing.
+func (p *Provider) catchUp() {
 	if now, err := p.enter(); err == nil {
 		p.leave(now)
 	}

@@ -12,8 +12,8 @@ import (
 // waiter is a request that waits. It stands in the line of each of its keys.
 type waiter struct {
 	ticket uint64
-	req    driver.Request // its keys are the waiter's own copy
-	done   chan struct{}  // closed when grant and err are final
+	req    driver.Request
+	done   chan struct{} // closed when grant and err are final
 	grant  driver.Grant
 	err    error
 }
@@ -51,7 +51,6 @@ func newQueue() queue {
 // join puts a request at the end of its keys' lines.
 func (q *queue) join(req driver.Request) *waiter {
 	q.ticket++
-	req.Keys = slices.Clone(req.Keys)
 	w := &waiter{ticket: q.ticket, req: req, done: make(chan struct{})}
 	for _, key := range req.Keys {
 		q.lines[key] = append(q.lines[key], w)
@@ -125,27 +124,27 @@ func (p *Provider) serve(now time.Time) {
 }
 
 func (p *Provider) try(w *waiter, now time.Time) {
-	grant, err := p.take(&w.req, now)
-	if isBusy(err) {
+	grant, busy, err := p.take(&w.req, now)
+	if busy != nil {
 		return
 	}
 	p.queue.remove(w)
 	w.settle(grant, err)
 }
 
-// take gives the request its keys if all of them are available. It requires the
-// mutex.
-func (p *Provider) take(req *driver.Request, now time.Time) (driver.Grant, error) {
-	if err := p.table.judge(req); err != nil {
-		return driver.Grant{}, err
+// take gives the request its keys if all of them are available, and returns the
+// lock that is in the way if not. It requires the mutex.
+func (p *Provider) take(req *driver.Request, now time.Time) (grant driver.Grant, busy *entry, err error) {
+	if busy, err = p.table.judge(req); busy != nil || err != nil {
+		return driver.Grant{}, busy, err
 	}
-	grant := p.table.take(req, now)
+	grant = p.table.take(req, now)
 	if req.Generation != (driver.Generation{}) {
 		for _, key := range req.Keys {
 			p.queue.touch(key) // earlier generations that wait there are revoked
 		}
 	}
-	return grant, nil
+	return grant, nil, nil
 }
 
 // free frees a key. It requires the mutex; serve must follow.

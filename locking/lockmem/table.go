@@ -32,11 +32,10 @@ func newTable(now time.Time) table {
 	return table{entries: map[string]*entry{}, token: driver.Token(max(now.UnixMicro(), 0))}
 }
 
-// judge says whether all keys of the request are available: it returns nil, a
-// [*driver.BusyError] for the first key that is not, or [driver.ErrRevoked] when
-// the request can't succeed any more.
-func (t *table) judge(req *driver.Request) error {
-	var busy *entry
+// judge says whether all keys of the request are available. It returns the first
+// lock that is in the way, or [driver.ErrRevoked] when the request can't succeed
+// any more.
+func (t *table) judge(req *driver.Request) (busy *entry, err error) {
 	for _, key := range req.Keys {
 		e := t.entries[key]
 		switch {
@@ -46,13 +45,10 @@ func (t *table) judge(req *driver.Request) error {
 				busy = e
 			}
 		case req.Generation.Compare(e.generation) < 0:
-			return driver.ErrRevoked
+			return nil, driver.ErrRevoked
 		}
 	}
-	if busy != nil {
-		return &driver.BusyError{Key: busy.key, Holder: busy.owner}
-	}
-	return nil
+	return busy, nil
 }
 
 // take gives all keys to the request, which judge has found available.

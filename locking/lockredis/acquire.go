@@ -97,7 +97,7 @@ func (p *Provider) takeGroup(ctx context.Context, req *driver.Request, g *group,
 	args := []any{req.Owner, req.Generation.Epoch, req.Generation.Attempt, ttl, request}
 	sent := time.Now()
 	reply, err := acquireScript.Run(ctx, p.client, g.triples(), args...).Slice()
-	if lost(err) && ctx.Err() == nil {
+	if lost(err) && ended(ctx) == nil {
 		// The request's id makes it safe to ask the same again.
 		sent = time.Now()
 		reply, err = acquireScript.Run(ctx, p.client, g.triples(), args...).Slice()
@@ -106,12 +106,21 @@ func (p *Provider) takeGroup(ctx context.Context, req *driver.Request, g *group,
 		if lost(err) {
 			err = errors.Join(err, p.cancel(ctx, req.Owner, request, []group{*g}))
 		}
-		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), err)
+		if end := ended(ctx); end != nil {
+			return nil, errors.Join(end, err)
 		}
 		return nil, fmt.Errorf("lockredis: acquire: %w", err)
 	}
 	return readAcquired(req, g, reply, sent, holds)
+}
+
+// ended is ctx.Err, but for the moment between the deadline, which a connection
+// heeds as well, and the context's noticing it.
+func ended(ctx context.Context) error {
+	if at, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(at) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // lost says that the command may have been carried out although no answer came.
