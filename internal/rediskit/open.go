@@ -135,8 +135,13 @@ func diagnosis(err error) string {
 		return "Redis wants a password, and none was given"
 	case strings.Contains(text, "DB index is out of range"), strings.Contains(text, "invalid DB index"):
 		return "Redis has no database of that number"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), timedOut(err):
 		return "no answer from Redis in time"
 	}
 	return "cannot connect to Redis"
+}
+
+func timedOut(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return ok && netErr.Timeout()
 }
