@@ -1,0 +1,58 @@
+package lockstep_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestTheReadmesCodeIsCompiledCode compares each marked block of the README with
+// the part of the file that it is taken from.
+func TestTheReadmesCodeIsCompiledCode(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)<!-- snippet: (\\S+) (\\S+) -->\n```go\n(.*?)\n```\n").FindAllStringSubmatch(string(text), -1)
+	if marks := strings.Count(string(text), "<!-- snippet:"); len(blocks) != marks || marks == 0 {
+		t.Fatalf("%d snippets are marked, %d are well formed", marks, len(blocks))
+	}
+	if all := strings.Count(string(text), "```go\n"); all != len(blocks) {
+		t.Errorf("the README has %d blocks of Go, of which %d are compared", all, len(blocks))
+	}
+	for _, b := range blocks {
+		file, name, shown := b[1], b[2], b[3]
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(string(source), "// snippet: "+name+"\n")
+		part, _, ended := strings.Cut(rest, "// snippet: end")
+		if !ok || !ended {
+			t.Errorf("%s has no snippet %q", file, name)
+			continue
+		}
+		if got, want := dedent(shown), dedent(part); got != want {
+			t.Errorf("the README differs from %s (%s).\nREADME:\n%s\n\nfile:\n%s", file, name, got, want)
+		}
+	}
+}
+
+// dedent takes away the tabs that all lines begin with, and blank lines around.
+func dedent(text string) string {
+	lines := strings.Split(strings.Trim(text, "\n\t"), "\n")
+	indent := -1
+	for _, l := range lines[1:] {
+		if strings.TrimSpace(l) == "" {
+			continue
+		}
+		if n := len(l) - len(strings.TrimLeft(l, "\t")); indent < 0 || n < indent {
+			indent = n
+		}
+	}
+	for i, l := range lines[1:] {
+		lines[i+1] = strings.TrimPrefix(l, strings.Repeat("\t", max(indent, 0)))
+	}
+	return strings.Join(lines, "\n")
+}
