@@ -3,11 +3,8 @@ package container_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -62,6 +59,17 @@ func TestRegisteringAKeyTwiceIsAnError(t *testing.T) {
 	}
 }
 
+func TestADuplicateOfAnotherTypeNamesBothTypes(t *testing.T) {
+	t.Parallel()
+	c := container.New()
+	container.MustRegister(c, keyA, 1)
+	err := container.RegisterFunc(c, container.NewKey[string]("a"), func(*container.Container) (string, error) { return "", nil })
+	var dup *container.DuplicateError
+	if !errors.As(err, &dup) || dup.Registered != "int" || dup.Offered != "string" {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestAKeyOfAnotherTypeIsAnErrorThatNamesBoth(t *testing.T) {
 	t.Parallel()
 	c := container.New()
@@ -73,13 +81,9 @@ func TestAKeyOfAnotherTypeIsAnErrorThatNamesBoth(t *testing.T) {
 	}
 }
 
-func TestANilServiceIsRefused(t *testing.T) {
+func TestANilServiceOfAnInterfaceTypeIsRefused(t *testing.T) {
 	t.Parallel()
 	if err := container.Register[greeter](container.New(), keyG, nil); !errors.Is(err, container.ErrInvalid) {
-		t.Fatalf("got %v", err)
-	}
-	var none *container.Container
-	if _, err := container.Resolve(none, keyA); !errors.Is(err, container.ErrInvalid) {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -102,100 +106,79 @@ func TestAChildSeesItsParentAndMayShadowIt(t *testing.T) {
 	}
 }
 
-func TestAConstructorRunsOnceForAllWhoAsk(t *testing.T) {
+func TestAKeyNeedsAName(t *testing.T) {
 	t.Parallel()
-	c := container.New()
-	var runs atomic.Int32
-	container.MustRegisterFunc(c, keyA, func(*container.Container) (int, error) { return int(runs.Add(1)), nil })
-	if runs.Load() != 0 {
-		t.Fatal("it ran before anybody asked")
-	}
-	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() {
-			if v, err := container.Resolve(c, keyA); v != 1 || err != nil {
-				t.Errorf("got %d, %v", v, err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func TestAFailedConstructorIsTriedAgain(t *testing.T) {
-	t.Parallel()
-	c := container.New()
-	boom, fail := errors.New("boom"), true
-	container.MustRegisterFunc(c, keyA, func(*container.Container) (int, error) {
-		if fail {
-			return 0, boom
+	defer func() {
+		if v := recover(); v == nil {
+			t.Error("an empty name was taken")
 		}
-		return 7, nil
-	})
-	if _, err := container.Resolve(c, keyA); !errors.Is(err, boom) {
-		t.Fatalf("got %v", err)
-	}
-	fail = false
-	if v, err := container.Resolve(c, keyA); v != 7 || err != nil {
-		t.Fatalf("got %d, %v", v, err)
-	}
+	}()
+	container.NewKey[int]("")
 }
 
-func TestAPanicInAConstructorIsAnError(t *testing.T) {
+func TestAKeyPrintsAsItsName(t *testing.T) {
 	t.Parallel()
-	c := container.New()
-	container.MustRegisterFunc(c, keyA, func(*container.Container) (int, error) { panic("oh") })
-	_, err := container.Resolve(c, keyA)
-	var p *container.PanicError
-	if !errors.As(err, &p) || p.Value != "oh" || p.Name != "a" {
-		t.Fatalf("got %v", err)
+	if keyA.Name() != "a" || keyA.String() != "a" {
+		t.Fatalf("%q, %q", keyA.Name(), keyA.String())
 	}
 }
 
-func TestACycleOfConstructorsIsAnErrorThatNamesIt(t *testing.T) {
+func TestTheZeroKeyIsRefused(t *testing.T) {
 	t.Parallel()
-	c := container.New()
-	container.MustRegisterFunc(c, keyA, func(c *container.Container) (int, error) { return container.Resolve(c, keyB) })
-	container.MustRegisterFunc(c, keyB, func(c *container.Container) (int, error) { return container.Resolve(c, keyA) })
-	_, err := container.Resolve(c, keyA)
-	var cycle *container.CycleError
-	if !errors.As(err, &cycle) || strings.Join(cycle.Path, ",") != "a,b,a" {
-		t.Fatalf("got %v", err)
+	c, zero := container.New(), container.Key[int]{}
+	if err := container.Register(c, zero, 1); !errors.Is(err, container.ErrInvalid) {
+		t.Errorf("register: %v", err)
+	}
+	if _, err := container.Resolve(c, zero); !errors.Is(err, container.ErrInvalid) {
+		t.Errorf("resolve: %v", err)
 	}
 }
 
-func TestACycleAcrossGoroutinesIsFoundToo(t *testing.T) {
+func TestANilContainerOrResolverIsRefused(t *testing.T) {
 	t.Parallel()
-	c := container.New()
-	inA, inB := make(chan struct{}), make(chan struct{})
-	container.MustRegisterFunc(c, keyA, func(c *container.Container) (int, error) {
-		close(inA)
-		<-inB
-		return container.Resolve(c, keyB)
-	})
-	var again atomic.Bool
-	container.MustRegisterFunc(c, keyB, func(c *container.Container) (int, error) {
-		if again.CompareAndSwap(false, true) {
-			close(inB)
-			<-inA
-		}
-		return container.Resolve(c, keyA)
-	})
-	errs := make(chan error, 2)
-	go func() { _, err := container.Resolve(c, keyA); errs <- err }()
-	go func() { _, err := container.Resolve(c, keyB); errs <- err }()
-	var cycle *container.CycleError
-	if err := errors.Join(<-errs, <-errs); !errors.As(err, &cycle) {
-		t.Fatalf("got %v", err)
+	var none *container.Container
+	if err := container.Register(none, keyA, 1); !errors.Is(err, container.ErrInvalid) {
+		t.Errorf("register: %v", err)
 	}
-	if p := cycle.Path; len(p) != 3 || p[0] != p[2] {
-		t.Fatalf("path %v", p)
+	if _, err := container.Resolve(none, keyA); !errors.Is(err, container.ErrInvalid) {
+		t.Errorf("nil container: %v", err)
+	}
+	if _, err := container.Resolve(nil, keyA); !errors.Is(err, container.ErrInvalid) {
+		t.Errorf("nil resolver: %v", err)
 	}
 }
 
-func TestResolvingAValueAllocatesNothing(t *testing.T) {
+func TestMustPanicsWithTheError(t *testing.T) {
+	t.Parallel()
 	c := container.New()
 	container.MustRegister(c, keyA, 1)
-	if n := testing.AllocsPerRun(100, func() { container.MustResolve(c, keyA) }); n != 0 {
+	for name, call := range map[string]func(){
+		"MustRegister":     func() { container.MustRegister(c, keyA, 1) },
+		"MustRegisterFunc": func() { container.MustRegisterFunc(c, keyA, nil) },
+		"MustResolve":      func() { container.MustResolve(c, keyB) },
+	} {
+		func() {
+			defer func() {
+				if _, ok := recover().(error); !ok {
+					t.Errorf("%s did not panic with an error", name)
+				}
+			}()
+			call()
+		}()
+	}
+}
+
+// It counts the allocations of the whole process, so it may not be parallel.
+func TestResolvingAServiceThatIsThereAllocatesNothing(t *testing.T) {
+	c := container.New()
+	container.MustRegister(c, keyA, 1)
+	container.MustRegisterFunc(c, keyB, func(*container.Container) (int, error) { return 2, nil })
+	container.MustResolve(c, keyB)
+	child := c.Child()
+	if n := testing.AllocsPerRun(100, func() {
+		container.MustResolve(child, keyA)
+		container.MustResolve(child, keyB)
+	}); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
 }
@@ -208,19 +191,11 @@ func TestAContextCarriesAContainer(t *testing.T) {
 	}
 }
 
-func Example() {
-	c := container.New()
-	name := container.NewKey[string]("name")
-	container.MustRegister(c, name, "Ada")
-	container.MustRegisterFunc(c, keyG, func(c *container.Container) (greeter, error) {
-		n, err := container.Resolve(c, name)
-		return english{n}, err
-	})
-	g, err := container.Resolve(c, keyG)
-	if err != nil {
-		fmt.Println(err)
-		return
+func TestAContextWithoutAContainerSaysSo(t *testing.T) {
+	t.Parallel()
+	for _, ctx := range []context.Context{context.Background(), container.WithContext(context.Background(), nil)} {
+		if c, ok := container.FromContext(ctx); ok || c != nil {
+			t.Errorf("got %v, %v", c, ok)
+		}
 	}
-	fmt.Println(g.Greet())
-	// Output: hello Ada
 }

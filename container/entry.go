@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
-	"slices"
-	"sync"
 	"sync/atomic"
 )
 
-type state int32
+type state int
 
 const (
 	idle state = iota
@@ -23,7 +21,7 @@ type entry struct {
 	name      string
 	typ       reflect.Type
 	home      *registry
-	construct func(c *Container) (any, error)
+	construct func(c *Container) (any, error) // nil for a plain value
 
 	// done publishes value to readers that take no lock.
 	done atomic.Bool
@@ -34,15 +32,8 @@ type entry struct {
 	run   *building
 }
 
-// building is a construction under way.
-type building struct {
-	entry    *entry
-	outer    *building // the construction that asked for this one
-	finished chan struct{}
-	value    any
-	err      error
-}
-
+// get returns the service, which it constructs or waits for when it must. By is
+// the construction that asks, nil outside of one.
 func (e *entry) get(by *building) (any, error) {
 	if e.construct == nil || e.done.Load() {
 		return e.value, nil
@@ -67,6 +58,7 @@ func (e *entry) get(by *building) (any, error) {
 		delete(graph.waits, wait)
 		graph.Unlock()
 		return run.value, run.err
+	case idle:
 	}
 	run := &building{entry: e, outer: by, finished: make(chan struct{})}
 	e.state, e.run = constructing, run
@@ -75,7 +67,7 @@ func (e *entry) get(by *building) (any, error) {
 	return run.value, run.err
 }
 
-// call runs the constructor and tells those who wait.
+// call runs the constructor and tells those who wait, however it ends.
 func (e *entry) call(run *building) {
 	returned := false
 	defer func() {
@@ -85,13 +77,15 @@ func (e *entry) call(run *building) {
 			}
 			run.value, run.err = nil, &PanicError{Name: e.name, Value: v, Stack: debug.Stack()}
 		}
-		e.home.graph.Lock()
+		graph := e.home.graph
+		graph.Lock()
+		run.over = true
 		e.state, e.run = idle, nil
 		if run.err == nil {
 			e.state, e.value = ready, run.value
 			e.done.Store(true)
 		}
-		e.home.graph.Unlock()
+		graph.Unlock()
 		close(run.finished)
 	}()
 	run.value, run.err = e.construct(&Container{reg: e.home, build: run})
@@ -99,55 +93,4 @@ func (e *entry) call(run *building) {
 		run.err = fmt.Errorf("container: construct %q: %w", e.name, run.err)
 	}
 	returned = true
-}
-
-// graph knows who waits for whom. There is one for a container and its children.
-type graph struct {
-	sync.Mutex
-
-	waits map[*wait]struct{}
-}
-
-// wait is a resolution that waits for a construction of another goroutine.
-type wait struct{ by, run *building }
-
-// cycle returns the path from a construction back to itself that would close if
-// by waited for run, or nil. Between has the names on the way from by to run. It
-// requires the lock.
-func (g *graph) cycle(by, run *building, between []string) []string {
-	if by.within(run) != nil {
-		return slices.Concat(by.names(run), between, []string{run.entry.name})
-	}
-	for w := range g.waits {
-		if w.by.within(run) == nil {
-			continue
-		}
-		if path := g.cycle(by, w.run, slices.Concat(between, w.by.names(run))); path != nil {
-			return path
-		}
-	}
-	return nil
-}
-
-// within returns the construction run when b is run, or serves it.
-func (b *building) within(run *building) *building {
-	for ; b != nil; b = b.outer {
-		if b == run {
-			return b
-		}
-	}
-	return nil
-}
-
-// names lists the constructions from run to b, outermost first.
-func (b *building) names(run *building) []string {
-	var names []string
-	for ; b != nil; b = b.outer {
-		names = append(names, b.entry.name)
-		if b == run {
-			break
-		}
-	}
-	slices.Reverse(names)
-	return names
 }

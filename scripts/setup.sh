@@ -6,7 +6,7 @@ set -euo pipefail
 command -v redis-server >/dev/null && exit 0
 
 as_root() {
-	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+	if [ "$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive "$@"; else sudo -n DEBIAN_FRONTEND=noninteractive "$@"; fi
 }
 
 if command -v apt-get >/dev/null; then

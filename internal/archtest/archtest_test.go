@@ -28,12 +28,13 @@ func TestEveryPackageImportsOnlyWhatItsRowAllows(t *testing.T) {
 func TestTheCheckFindsWhatIsForbidden(t *testing.T) {
 	const m = archtest.Module
 	for name, p := range map[string]archtest.Package{
-		"an internal package":           {ImportPath: m + "/steps", Imports: []string{m + "/internal/engine"}},
-		"a third party":                 {ImportPath: m + "/locking", Imports: []string{"github.com/redis/go-redis/v9"}},
-		"fx outside lockstepfx":         {ImportPath: m + "/workflow", Imports: []string{"go.uber.org/fx"}},
-		"fx in a test":                  {ImportPath: m + "/workflow", TestImports: []string{"go.uber.org/fx"}},
-		"an internal one in an example": {ImportPath: m + "/examples/x", Imports: []string{m + "/internal/plan"}},
-		"a package without a row":       {ImportPath: m + "/util"},
+		"an internal package":                 {ImportPath: m + "/steps", Imports: []string{m + "/internal/engine"}},
+		"a third party":                       {ImportPath: m + "/locking", Imports: []string{"github.com/redis/go-redis/v9"}},
+		"fx outside lockstepfx":               {ImportPath: m + "/workflow", Imports: []string{"go.uber.org/fx"}},
+		"fx in a test":                        {ImportPath: m + "/workflow", TestImports: []string{"go.uber.org/fx"}},
+		"an internal one in the root's tests": {ImportPath: m, TestImports: []string{m + "/internal/engine"}},
+		"an internal one in an example":       {ImportPath: m + "/examples/x", Imports: []string{m + "/internal/plan"}},
+		"a package without a row":             {ImportPath: m + "/util"},
 	} {
 		if len(archtest.Check(p)) == 0 {
 			t.Errorf("%s is not found", name)
