@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -155,7 +154,7 @@ func onEachProvider(t *testing.T, run func(t *testing.T, e *workflow.Engine, loc
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
-			log := slog.New(slog.NewTextHandler(io.Discard, nil))
+			log := slog.New(slog.DiscardHandler)
 			locks, err := locking.New(ctx, locking.Config{Logger: log, Providers: []locking.Registration{{ID: "test", Provider: provider(t)}}})
 			if err != nil {
 				t.Fatal(err)

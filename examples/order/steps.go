@@ -31,7 +31,7 @@ var reserve = steps.NewReversible("reserve-stock",
 // Most steps need less: undo data defaults to the output.
 var charge = steps.New("charge", doCharge, steps.Undo(refund))
 
-// The workflow: first the stock, then the money. When the charge fails, the
+// PlaceOrder takes first the stock, then the money. When the charge fails, the
 // reservation is cancelled.
 var PlaceOrder = workflow.New("place-order",
 	func(b *workflow.Builder, in workflow.Value[Order]) workflow.Value[Receipt] {

@@ -3,7 +3,6 @@ package lockingtest
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -56,7 +55,7 @@ func newService(t testing.TB, p driver.Provider) *locking.Service {
 	t.Helper()
 	s, err := locking.New(context.Background(), locking.Config{
 		Providers: []locking.Registration{{ID: "test", IsDefault: true, Provider: p}},
-		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:    slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatalf("start the service: %v", err)

@@ -26,9 +26,10 @@ type busy struct {
 // Acquire implements [driver.Provider]. A request that waits asks again after
 // pauses that grow from DefaultRetryInterval to MaximumRetryInterval.
 func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Grant, error) {
-	if !p.running.Load() {
-		return driver.Grant{}, driver.ErrClosed
+	if err := p.life.enter(); err != nil {
+		return driver.Grant{}, err
 	}
+	defer p.life.leave()
 	deadline := time.Now().Add(req.Wait)
 	groups := p.groups(req.Keys)
 	pause := p.cfg.DefaultRetryInterval
@@ -54,13 +55,13 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 			wait = min(wait, taken.left+time.Millisecond)
 		}
 		pause = min(2*pause, p.cfg.MaximumRetryInterval)
-		if err := sleep(ctx, wait); err != nil {
+		if err := p.sleep(ctx, wait); err != nil {
 			return driver.Grant{}, err
 		}
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+func (p *Provider) sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -68,6 +69,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-p.life.closing:
+		return driver.ErrClosed
 	}
 }
 
@@ -193,7 +196,7 @@ func (p *Provider) cancel(ctx context.Context, owner, request string, groups []g
 			if err == nil {
 				break
 			}
-			if !lost(err) || sleep(ctx, p.cfg.DefaultRetryInterval) != nil {
+			if !lost(err) || p.sleep(ctx, p.cfg.DefaultRetryInterval) != nil {
 				return fmt.Errorf("lockredis: give back the keys of a request that got no answer (those with an expiry lapse by themselves): %w", err)
 			}
 		}

@@ -19,3 +19,13 @@ func TestTheServiceKeepsItsPromisesOnRedis(t *testing.T) {
 		return lockredis.New(lockredis.Config{RedisURL: server.URL()})
 	})
 }
+
+func TestTheProviderKeepsItsContractOnRedis(t *testing.T) {
+	server := redistest.Start(t)
+	lockingtest.RunProvider(t, lockingtest.Subject{
+		New: func(t testing.TB) driver.Provider {
+			return lockredis.New(lockredis.Config{RedisURL: server.URL(), Namespace: t.Name() + ":"})
+		},
+		Shared: true,
+	})
+}

@@ -12,7 +12,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -43,7 +42,7 @@ type Provider struct {
 	client  redis.UniversalClient
 	own     bool // the client is ours to close
 	cluster bool
-	running atomic.Bool
+	life    lifecycle
 }
 
 var _ driver.Provider = (*Provider)(nil)
@@ -65,7 +64,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	p.client, p.own = client, own
 	_, p.cluster = client.(*redis.ClusterClient)
 	p.keys = newLayout(p.cfg.Namespace)
-	p.running.Store(true)
+	p.life.start()
 	env.Logger.Info(fmt.Sprintf("Connection to Redis in %q provider established", env.ID))
 	return nil
 }
@@ -75,9 +74,9 @@ func (p *Provider) Describe() driver.Info {
 	return driver.Info{DefaultWait: p.cfg.WaitLockingTimeout}
 }
 
-// Close implements [driver.Provider].
-func (p *Provider) Close(context.Context) error {
-	if !p.running.Swap(false) || !p.own {
+// Close implements [driver.Provider]. Calls that wait get [driver.ErrClosed].
+func (p *Provider) Close(ctx context.Context) error {
+	if !p.life.end(ctx) || !p.own {
 		return nil
 	}
 	if err := p.client.Close(); err != nil {

@@ -16,9 +16,10 @@ import (
 // Release implements [driver.Provider]. It is sent once: a second release of the
 // same hold could not tell that the first had freed it.
 func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, error) {
-	if !p.running.Load() {
-		return nil, driver.ErrClosed
+	if err := p.life.enter(); err != nil {
+		return nil, err
 	}
+	defer p.life.leave()
 	answers := make([]bool, len(holds))
 	for _, g := range p.groups(keysOf(holds)) {
 		args := make([]any, 0, 2*len(g.at))
@@ -42,9 +43,10 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 
 // Extend implements [driver.Provider].
 func (p *Provider) Extend(ctx context.Context, ttl time.Duration, holds []driver.Hold) ([]driver.Extension, error) {
-	if !p.running.Load() {
-		return nil, driver.ErrClosed
+	if err := p.life.enter(); err != nil {
+		return nil, err
 	}
+	defer p.life.leave()
 	answers := make([]driver.Extension, len(holds))
 	for _, g := range p.groups(keysOf(holds)) {
 		args := make([]any, 0, 1+2*len(g.at))
@@ -77,9 +79,10 @@ const scanCount = 500
 // frees each lock by comparison, so that one which another owner takes meanwhile
 // stays.
 func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
-	if !p.running.Load() {
-		return 0, driver.ErrClosed
+	if err := p.life.enter(); err != nil {
+		return 0, err
 	}
+	defer p.life.leave()
 	cluster, ok := p.client.(*redis.ClusterClient)
 	if !ok {
 		return p.releaseAllOf(ctx, p.client, owner)
