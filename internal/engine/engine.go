@@ -69,7 +69,10 @@ type Engine struct {
 	mu      sync.Mutex
 	running bool
 	runs    map[store.Key]*Run
-	ended   sync.WaitGroup
+	// creating has the keys whose creation the store has not answered yet; the
+	// channel closes when the run is in runs, or is none.
+	creating map[store.Key]chan struct{}
+	ended    sync.WaitGroup
 
 	stop context.CancelCauseFunc // interrupts everything
 	base context.Context         //nolint:containedctx // the lifetime of what the engine runs
@@ -77,7 +80,10 @@ type Engine struct {
 
 // New returns an engine. It starts nothing.
 func New(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, info: cfg.Store.Describe(), node: uuid.NewString(), runs: make(map[store.Key]*Run)}
+	e := &Engine{
+		cfg: cfg, info: cfg.Store.Describe(), node: uuid.NewString(),
+		runs: make(map[store.Key]*Run), creating: make(map[store.Key]chan struct{}),
+	}
 	e.base, e.stop = context.WithCancelCause(context.Background())
 	if cfg.Container != nil {
 		e.base = container.WithContext(e.base, cfg.Container)
@@ -180,6 +186,11 @@ func (r *Run) create(ctx context.Context, input []byte, generated bool) error {
 	if err != nil {
 		return err
 	}
+	created, err := r.e.alone(ctx, r.key)
+	if err != nil {
+		return fmt.Errorf("workflow: create %s: %w", r.key, err)
+	}
+	defer created()
 	existing, err := r.e.cfg.Store.Create(ctx, x)
 	if err != nil {
 		return fmt.Errorf("workflow: create %s: %w", r.key, err)
@@ -192,6 +203,32 @@ func (r *Run) create(ctx context.Context, input []byte, generated bool) error {
 	r.e.mu.Unlock()
 	go r.drive(commands)
 	return nil
+}
+
+// alone waits until nobody else of this engine creates the execution: whoever
+// finds it in the store then finds its run too. The answer ends the turn.
+func (e *Engine) alone(ctx context.Context, key store.Key) (end func(), err error) {
+	for {
+		e.mu.Lock()
+		other, taken := e.creating[key]
+		if !taken {
+			mine := make(chan struct{})
+			e.creating[key] = mine
+			e.mu.Unlock()
+			return func() {
+				e.mu.Lock()
+				delete(e.creating, key)
+				e.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		e.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // join makes the run stand for an execution that exists.

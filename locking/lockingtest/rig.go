@@ -18,7 +18,7 @@ type rig struct {
 
 	subject  Subject
 	p        driver.Provider
-	ctx      context.Context //nolint:containedctx // it bounds the case as a whole
+	ctx      context.Context
 	patience time.Duration
 }
 

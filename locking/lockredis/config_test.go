@@ -87,8 +87,7 @@ func TestTheURLComesFromTheConfigThenFromTheVariable(t *testing.T) {
 func TestWithoutAURLTheErrorSaysWhereOneGoes(t *testing.T) {
 	t.Setenv(lockredis.URLVariable, "")
 	_, _, err := start(t, lockredis.Config{})
-	var bad *lockredis.ConfigError
-	if !errors.As(err, &bad) {
+	if _, ok := errors.AsType[*lockredis.ConfigError](err); !ok {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{"Config.RedisURL", "LOCKING_REDIS_URL", "redis://localhost:6379"} {
