@@ -36,7 +36,7 @@ func invokeBody[In, Out, U any](fn func(*Context, In) (Out, U, error), same bool
 	return func(ctx context.Context, c plan.Codec, step string, input []byte) plan.Result {
 		var in In
 		if input != nil { // the output of a skipped step is the zero value
-			if err := c.Decode(input, &in); err != nil {
+			if err := decode(c, input, &in); err != nil {
 				return judged(plan.Result{Err: Permanent(&EncodingError{step, "input", typeName[In](), err})})
 			}
 		}
@@ -87,7 +87,7 @@ func compensateBody[U any](fn func(*Context, U) error) compensateFunc {
 	return func(ctx context.Context, c plan.Codec, step string, data []byte) plan.Result {
 		var undo U
 		if data != nil {
-			if err := c.Decode(data, &undo); err != nil {
+			if err := decode(c, data, &undo); err != nil {
 				return judged(plan.Result{Err: Permanent(&EncodingError{step, "undo data", typeName[U](), err})})
 			}
 		}
@@ -101,11 +101,20 @@ func compensateBody[U any](fn func(*Context, U) error) compensateFunc {
 // encode makes an error that no other attempt is made for: the side effect is
 // there, and would only be made again.
 func encode[T any](c plan.Codec, step, what string, v T) ([]byte, error) {
-	data, err := c.Encode(v)
+	data, _, err := protect(func() ([]byte, struct{}, error) {
+		data, err := c.Encode(v)
+		return data, struct{}{}, err
+	})
 	if err != nil {
 		return nil, Permanent(&EncodingError{step, what, typeName[T](), err})
 	}
 	return data, nil
+}
+
+// decode is guarded like a body: a type may bring its own decoding.
+func decode(c plan.Codec, data []byte, into any) error {
+	_, _, err := protect(func() (struct{}, struct{}, error) { return struct{}{}, struct{}{}, c.Decode(data, into) })
+	return err
 }
 
 // protect turns a panic into an error.

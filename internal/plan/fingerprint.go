@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"reflect"
+	"strconv"
 )
 
 // fingerprintFormat is part of every fingerprint: a change of what it covers
@@ -56,6 +57,19 @@ func (d digest) number(n int64) {
 func TypeName(t reflect.Type) string {
 	if t.Name() != "" && t.PkgPath() != "" {
 		return t.PkgPath() + "." + t.Name()
+	}
+	if t.Name() != "" {
+		return t.String()
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return "*" + TypeName(t.Elem())
+	case reflect.Slice:
+		return "[]" + TypeName(t.Elem())
+	case reflect.Array:
+		return "[" + strconv.Itoa(t.Len()) + "]" + TypeName(t.Elem())
+	case reflect.Map:
+		return "map[" + TypeName(t.Key()) + "]" + TypeName(t.Elem())
 	}
 	return t.String()
 }

@@ -16,8 +16,7 @@ func waitingMutants() []mutant {
 			name:  "busy with the last key",
 			cases: []string{"NoWaitNamesTheHolder"},
 			wrap: errorAs(func(req driver.Request, err error) error {
-				var busy *driver.BusyError
-				if errors.As(err, &busy) {
+				if busy, ok := errors.AsType[*driver.BusyError](err); ok {
 					busy.Key = req.Keys[len(req.Keys)-1]
 				}
 				return err
@@ -45,12 +44,12 @@ func waitingMutants() []mutant {
 		{
 			name:  "a wait is twice as long",
 			cases: []string{"WaitIsUsedUp"},
-			wrap:  requests(func(r *driver.Request) { r.Wait += mutantPatience }),
+			wrap:  waits(func(d time.Duration) time.Duration { return d + mutantPatience }),
 		},
 		{
 			name:  "a wait is half as long",
 			cases: []string{"WaitIsUsedUp"},
-			wrap:  requests(func(r *driver.Request) { r.Wait /= 2 }),
+			wrap:  waits(func(d time.Duration) time.Duration { return d / 2 }),
 		},
 		{
 			name:  "a wait that is used up is busy",
@@ -105,6 +104,15 @@ func waitingMutants() []mutant {
 			},
 		},
 	}
+}
+
+// waits changes how long the requests wait that do.
+func waits(f func(time.Duration) time.Duration) func(driver.Provider) driver.Provider {
+	return requests(func(r *driver.Request) {
+		if r.Wait > 0 {
+			r.Wait = f(r.Wait)
+		}
+	})
 }
 
 func errorAs(f func(driver.Request, error) error) func(driver.Provider) driver.Provider {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -221,5 +222,9 @@ func outcome(grant driver.Grant, err error) string {
 	if err != nil {
 		return fmt.Sprintf("error %v", err)
 	}
-	return fmt.Sprintf("granted %v", grant.Holds)
+	holds := make([]string, len(grant.Holds))
+	for i, h := range grant.Holds {
+		holds[i] = fmt.Sprintf("%.40q for %.40q with token %d", h.Key, h.Owner, h.Token)
+	}
+	return "granted " + strings.Join(holds, ", ")
 }
