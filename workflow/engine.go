@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/lockstep-dev/lockstep/container"
 	"github.com/lockstep-dev/lockstep/internal/engine"
 	"github.com/lockstep-dev/lockstep/internal/plan"
+	"github.com/lockstep-dev/lockstep/steps"
 	"github.com/lockstep-dev/lockstep/store"
 )
 
@@ -164,12 +166,22 @@ func (e *Engine) names() []string { return slices.Sorted(maps.Keys(e.plans)) }
 
 // encodeInput checks everything that can be wrong before anything runs.
 func (e *Engine) encodeInput(name string, input any) ([]byte, error) {
-	data, err := e.codec.Encode(input)
+	data, err := encode(e.codec, input)
 	if err != nil {
-		return nil, fmt.Errorf("workflow: input of %q: %w", name, err)
+		return nil, &InputError{Workflow: name, Type: fmt.Sprintf("%T", input), Err: err}
 	}
 	if len(data) > e.maxInput {
 		return nil, &LimitError{What: "input of " + strconv.Quote(name), Bytes: len(data), Limit: e.maxInput, Field: "MaxInputBytes"}
 	}
 	return data, nil
+}
+
+// encode guards against a type whose own encoding panics.
+func encode(c store.Codec, v any) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &steps.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return c.Encode(v)
 }

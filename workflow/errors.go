@@ -142,6 +142,20 @@ func (e *LimitError) Error() string {
 // Is makes the error match [ErrTooLarge].
 func (e *LimitError) Is(target error) bool { return target == ErrTooLarge }
 
+// InputError is the error of an input that the codec cannot encode.
+type InputError struct {
+	Workflow string
+	Type     string
+	Err      error
+}
+
+func (e *InputError) Error() string {
+	return fmt.Sprintf("workflow: input of %q (%s): %v", e.Workflow, e.Type, e.Err)
+}
+
+// Unwrap returns the codec's error.
+func (e *InputError) Unwrap() error { return e.Err }
+
 // ConfigError names a setting that cannot be, its value, and what was expected.
 type ConfigError struct{ Field, Value, Expected string }
 

@@ -32,8 +32,8 @@ func (i IDOption) toRun(o *runOptions) { o.id, o.idSet = i.id, true }
 //
 // An execution that failed, and was compensated, returns an [*ExecutionError] with
 // every [*StepError] in order. Before anything runs it returns
-// [*NotRegisteredError], [*LimitError], [ErrNotRunning], [ErrIDConflict], or the
-// codec's error.
+// [*NotRegisteredError], [*ConfigError], [*LimitError], [*InputError],
+// [ErrNotRunning] or [ErrIDConflict].
 func Run[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], input In, opts ...RunOption) (Out, error) {
 	h, err := Start(ctx, e, w, input, opts...)
 	if err != nil {
@@ -87,9 +87,7 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	if err != nil {
 		return out, err
 	}
-	if err := h.e.inner.Forget(context.WithoutCancel(ctx), x); err != nil {
-		return out, fmt.Errorf("workflow: let %s go: %w", x.Key, err)
-	}
+	h.e.inner.Forget(context.WithoutCancel(ctx), x)
 	if x.State != store.Done {
 		return out, newExecutionError(x, errs)
 	}

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -69,6 +68,8 @@ type Engine struct {
 	mu      sync.Mutex
 	running bool
 	runs    map[store.Key]*Run
+	// interrupted has the keys of the runs that a stop left unfinished.
+	interrupted []store.Key
 	// creating has the keys whose creation the store has not answered yet; the
 	// channel closes when the run is in runs, or is none.
 	creating map[store.Key]chan struct{}
@@ -120,12 +121,12 @@ func (e *Engine) Stop(ctx context.Context) []store.Key {
 	case <-drained:
 	case <-ctx.Done():
 	}
-	e.mu.Lock()
-	left := slices.SortedFunc(maps.Keys(e.runs), compareKeys)
-	e.mu.Unlock()
 	e.stop(ErrInterrupted)
 	<-drained
-	return left
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	slices.SortFunc(e.interrupted, compareKeys)
+	return e.interrupted
 }
 
 func compareKeys(a, b store.Key) int {
@@ -280,12 +281,14 @@ func (e *Engine) Load(ctx context.Context, key store.Key) (*store.Execution, err
 }
 
 // Forget lets a finished execution with a generated id go, once its result has
-// been handed over.
-func (e *Engine) Forget(ctx context.Context, x *store.Execution) error {
+// been handed over. When that fails it goes with its retention.
+func (e *Engine) Forget(ctx context.Context, x *store.Execution) {
 	if !x.Generated || x.State == store.Failed {
-		return nil
+		return
 	}
-	return e.cfg.Store.Forget(ctx, x.Key)
+	if err := e.cfg.Store.Forget(ctx, x.Key); err != nil && !errors.Is(err, store.ErrClosed) {
+		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.Key.String(), "error", err)
+	}
 }
 
 // Plan returns the plan that the engine runs under the name.

@@ -85,6 +85,9 @@ func (r *Run) end(err error) {
 	if r.e.runs[r.key] == r {
 		delete(r.e.runs, r.key)
 	}
+	if errors.Is(err, ErrInterrupted) {
+		r.e.interrupted = append(r.e.interrupted, r.key)
+	}
 	r.e.mu.Unlock()
 	r.e.ended.Done()
 }
@@ -146,7 +149,11 @@ func (r *Run) happen(ev machine.Event) (finished bool, err error) {
 	if err := r.giveBack(leaving, finishes(commands)); err != nil {
 		return false, err
 	}
-	return r.obey(commands), nil
+	finished = r.obey(commands)
+	if !finished && r.e.base.Err() != nil {
+		return false, ErrInterrupted
+	}
+	return finished, nil
 }
 
 // decide asks the machine what follows, and evaluates the decisions among it, so
@@ -203,7 +210,9 @@ func (r *Run) obey(commands []machine.Command) (finished bool) {
 	for _, c := range commands {
 		switch c := c.(type) {
 		case machine.StartAttempt:
-			r.launch(c)
+			if r.e.base.Err() == nil { // an engine that stops starts nothing more
+				r.launch(c)
+			}
 		case machine.CancelAttempt:
 			r.flight.cancel(ErrCancelled)
 		case machine.WakeAt:

@@ -68,12 +68,24 @@ func cancelRacesRelease(r *rig) {
 		h := r.takeOne(ask("holder", "a"))
 		c := r.start(waiting(ask("waiter", "a", "b"), caseBound*r.patience))
 		yield(i)
+		// The cancellation has a start of some rounds, of none, or comes after.
+		lead, lag := 0, 0
+		switch i % 3 {
+		case 0:
+			lead = i
+		case 1:
+			lag = i
+		}
 		cancelled := make(chan struct{})
 		go func() {
 			defer close(cancelled)
-			yield(i / 2)
+			yield(lag)
 			c.cancel()
 		}()
+		if lead > 0 {
+			<-cancelled
+			yield(lead)
+		}
 		r.wantFreed(true, h.Hold)
 		<-cancelled
 		r.wantSettled(c)
