@@ -155,11 +155,12 @@ func outcome(n *store.Node) runctx.Outcome {
 	return runctx.Failed
 }
 
+var keyEscaper = strings.NewReplacer("%", "%25", ":", "%3A")
+
 // idempotencyKey joins its parts so that no two sets of them run together,
 // whatever bytes they hold.
 func idempotencyKey(key store.Key, path string, phase runctx.Phase) string {
-	esc := strings.NewReplacer("%", "%25", ":", "%3A")
-	return esc.Replace(key.Workflow) + ":" + esc.Replace(key.ID) + ":" + esc.Replace(path) + ":" + string(phase)
+	return keyEscaper.Replace(key.Workflow) + ":" + keyEscaper.Replace(key.ID) + ":" + keyEscaper.Replace(path) + ":" + string(phase)
 }
 
 // leave ends a run that cannot go on: the engine stops, or what happened could

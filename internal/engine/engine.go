@@ -287,7 +287,7 @@ func (e *Engine) Forget(ctx context.Context, x *store.Execution) {
 		return
 	}
 	if err := e.cfg.Store.Forget(ctx, x.Key); err != nil && !errors.Is(err, store.ErrClosed) {
-		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.Key.String(), "error", err)
+		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
 	}
 }
 

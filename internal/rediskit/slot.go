@@ -22,7 +22,15 @@ func Slot(key string) int {
 	}
 	var crc uint16
 	for i := range len(key) {
-		crc ^= uint16(key[i]) << 8
+		crc = crc<<8 ^ crcTable[byte(crc>>8)^key[i]]
+	}
+	return int(crc) % Slots
+}
+
+// crcTable has the CRC16 (XMODEM) of each byte.
+var crcTable = func() (table [256]uint16) {
+	for i := range table {
+		crc := uint16(i) << 8
 		for range 8 {
 			if crc&0x8000 != 0 {
 				crc = crc<<1 ^ 0x1021
@@ -30,9 +38,10 @@ func Slot(key string) int {
 				crc <<= 1
 			}
 		}
+		table[i] = crc
 	}
-	return int(crc) % Slots
-}
+	return table
+}()
 
 // Tag returns the shortest tag, and the first of those, whose slot is the one
 // given: "{" + Tag(slot) + "}" puts any key into it. The tags are the numbers from

@@ -81,10 +81,10 @@ func NewRoot(storeID, runUID string, epoch uint64, lease time.Duration) *Scope {
 	}
 }
 
+var escaper = strings.NewReplacer("%", "%25", ":", "%3A", "/", "%2F")
+
 // escape keeps the parts of an owner apart whatever bytes they hold.
-func escape(part string) string {
-	return strings.NewReplacer("%", "%25", ":", "%3A", "/", "%2F").Replace(part)
-}
+func escape(part string) string { return escaper.Replace(part) }
 
 // Attempt opens the scope of one attempt of a step of this sequence. The
 // attempts of a step count upwards over invoke and compensate together, since

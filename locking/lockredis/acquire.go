@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -78,7 +77,7 @@ func (p *Provider) sleep(ctx context.Context, d time.Duration) error {
 // cannot be had.
 func (p *Provider) take(ctx context.Context, req *driver.Request, groups []group) (driver.Grant, *busy, error) {
 	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
-	request := uuid.NewString()
+	request := p.requestPrefix + strconv.FormatUint(p.requests.Add(1), 36)
 	for i := range groups {
 		taken, err := p.takeGroup(ctx, req, &groups[i], request, grant.Holds)
 		if err == nil && taken == nil {

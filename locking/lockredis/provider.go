@@ -12,7 +12,9 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"sync/atomic"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
@@ -43,6 +45,10 @@ type Provider struct {
 	own     bool // the client is ours to close
 	cluster bool
 	life    lifecycle
+
+	// What tells this provider's requests from each other, and from all others.
+	requestPrefix string
+	requests      atomic.Uint64
 }
 
 var _ driver.Provider = (*Provider)(nil)
@@ -64,6 +70,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	p.client, p.own = client, own
 	_, p.cluster = client.(*redis.ClusterClient)
 	p.keys = newLayout(p.cfg.Namespace)
+	p.requestPrefix = uuid.NewString() + ":"
 	p.life.start()
 	env.Logger.Info(fmt.Sprintf("Connection to Redis in %q provider established", env.ID))
 	return nil
