@@ -77,6 +77,19 @@ func scopeCases() []serviceCase {
 			b.release(lock)
 			b.free(b.key("k"))
 		}},
+		{"a retry takes over what the attempt before left to the sequence", func(t *testing.T, b *bench) {
+			run := b.execution(time.Minute)
+			first := run.Attempt("reserve", 1)
+			old := b.take(in(first), b.keys("k"))
+			first.End()
+			second := run.Attempt("reserve", 2)
+			lock := b.take(in(second), b.keys("k"))
+			if lock.Token(b.key("k")) <= old.Token(b.key("k")) {
+				t.Fatal("the retry has the token of the attempt before")
+			}
+			b.release(lock)
+			b.free(b.key("k"))
+		}},
 		{"two scopes of one step exclude each other", func(_ *testing.T, b *bench) {
 			step := b.execution(time.Minute).Attempt("reserve", 1)
 			one, two := step.Child("one"), step.Child("two")
