@@ -58,6 +58,9 @@ func RedactURL(raw string) string {
 	return u.Redacted()
 }
 
+// urlShape is what a URL should look like.
+const urlShape = "expected redis://user:password@host:port/database"
+
 // urlFault says what is wrong with a URL, without quoting it.
 func urlFault(err error, raw string) string {
 	text := err.Error()
@@ -65,9 +68,9 @@ func urlFault(err error, raw string) string {
 		text = parse.Err.Error()
 	}
 	if u, e := url.Parse(raw); e == nil && !strings.Contains(text, secretOf(u)) {
-		return text
+		return text + "; " + urlShape
 	}
-	return "it cannot be read; expected redis://user:password@host:port/database"
+	return "it cannot be read; " + urlShape
 }
 
 // secretOf returns what must not be printed, or something that no text contains.
