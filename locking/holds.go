@@ -51,7 +51,7 @@ func (hs *holds) acquire(ctx context.Context, req driver.Request, t terms) ([]*h
 	}
 	defer hs.settle(req)
 	var had []*hold
-	start := time.Now()
+	start, wait := time.Now(), req.Wait
 	for {
 		grant, err := hs.provider.driver.Acquire(ctx, req)
 		if err != nil {
@@ -71,8 +71,8 @@ func (hs *holds) acquire(ctx context.Context, req driver.Request, t terms) ([]*h
 			hs.giveBack(ctx, had)
 			return nil, ctx.Err()
 		}
-		if req.Wait >= 0 {
-			req.Wait = max(0, req.Wait-time.Since(start))
+		if wait >= 0 {
+			req.Wait = max(0, wait-time.Since(start))
 		}
 	}
 }
