@@ -183,15 +183,25 @@ func (r *Run) create(ctx context.Context, input []byte, generated bool) error {
 		x.Nodes[i].Invoke.State, x.Nodes[i].Compensate.State = store.StepNotStarted, store.StepDormant
 	}
 	r.x = x
-	_, commands, err := r.decide(machine.Begun{}, now)
-	if err != nil {
-		return err
-	}
 	created, err := r.e.alone(ctx, r.key)
 	if err != nil {
 		return fmt.Errorf("workflow: create %s: %w", r.key, err)
 	}
 	defer created()
+	if !generated {
+		// What is recorded is not decided again: look before deciding.
+		existing, err := r.e.cfg.Store.Load(ctx, r.key)
+		if err == nil {
+			return r.join(existing)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("workflow: create %s: %w", r.key, err)
+		}
+	}
+	_, commands, err := r.decide(machine.Begun{}, now)
+	if err != nil {
+		return err
+	}
 	existing, err := r.e.cfg.Store.Create(ctx, x)
 	if err != nil {
 		return fmt.Errorf("workflow: create %s: %w", r.key, err)

@@ -20,7 +20,7 @@ import (
 // Invariants:
 //  1. Nothing outside shares memory with what it keeps.
 //  2. A finished execution is kept until its ForgetAt, and no longer than the
-//     next Create after it.
+//     next Create or Load after it.
 type Store struct {
 	id string
 
@@ -109,6 +109,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) (*store.Execution, erro
 	if s.closed {
 		return nil, store.ErrClosed
 	}
+	s.forgetDue(s.nowFunc())
 	e, ok := s.byKey[key]
 	if !ok {
 		return nil, store.ErrNotFound
