@@ -41,18 +41,32 @@ type Provider interface {
 	//
 	// When a key is not available Acquire waits as Request.Wait says. It then
 	// returns a [*BusyError] (the request does not wait), [ErrTimeout] (the wait
-	// was used up) or ctx's error, and the request has left no trace.
+	// was used up), a [*DeadlockError] (waiting any longer is no use) or ctx's
+	// error, and the request has left no trace.
+	//
+	// Requests are served in the order in which they came, over one or many keys:
+	// a key that is free while somebody waits for it is not available to those
+	// behind, not even when the one ahead still lacks another key. There are two
+	// exceptions. A request goes before others by its rank: compensations first,
+	// then owners that hold something, then the rest. And a request passes one
+	// ahead that waits, over however many others, for what this request's owner
+	// holds: else neither could ever go on.
+	//
+	// A grant that ended a wait may be an offer: see [Granted].Offer.
 	Acquire(ctx context.Context, req Request) (Grant, error)
 
-	// Extend gives each hold a new expiry, counted from now. It answers for each
-	// hold in turn whether it stands; one whose owner or token is no longer the
-	// key's is not extended. An expiry is never shortened. An error means that
-	// nothing is known of any of them.
+	// Extend gives each hold a new expiry, counted from now; a ttl of zero takes
+	// the expiry away. It answers for each hold in turn whether it stands; one
+	// whose owner or token is no longer the key's, or that is revoked, is not
+	// extended. An expiry is never shortened, but for that of an offer, which
+	// becomes a full hold. An error means that nothing is known of any of them.
 	Extend(ctx context.Context, ttl time.Duration, holds []Hold) ([]Extension, error)
 
 	// Release frees the holds, each compared by owner and, where the hold has
-	// one, by token. It answers for each in turn whether it was freed. An error
-	// means that nothing is known of any of them.
+	// one, by token, and hands their keys to whoever is next, in the same step. It
+	// answers for each in turn whether it was freed. An error means that nothing
+	// is known of any of them; the call may then be repeated, and a hold that the
+	// first call freed may count as freed by the second.
 	Release(ctx context.Context, holds []Hold) ([]bool, error)
 
 	// ReleaseAll frees every hold of the owner and says how many there were.
@@ -70,6 +84,11 @@ type Env struct {
 	ID string
 	// Logger is never nil.
 	Logger *slog.Logger
+	// Notify is told what happens to this process's tickets and holds without a
+	// call that asks for it; it may be nil. Events come one after the other, from
+	// a goroutine of the provider: Notify must not block, and must not call the
+	// provider. An event can come late or twice, never too early.
+	Notify func(Event)
 }
 
 // Info describes a provider.
@@ -109,6 +128,19 @@ func (g Generation) Compare(other Generation) int {
 // NoWait as a Request's Wait asks not to wait at all.
 const NoWait time.Duration = -1
 
+// Rank says who goes first among those that wait for a key.
+type Rank uint8
+
+// The ranks of requests. That owners which hold something go before those which
+// hold nothing is for the provider to see.
+const (
+	// Forward is the rank of ordinary requests.
+	Forward Rank = iota
+	// Compensation ranks before all forward requests, and is never the victim of
+	// a deadlock as long as its cycle has another member.
+	Compensation
+)
+
 // Request asks for all of its keys or none.
 type Request struct {
 	// Keys are sorted, without duplicates, not empty, and may hold any bytes.
@@ -117,8 +149,19 @@ type Request struct {
 	Generation Generation
 	// TTL is the time after which the lock lapses by itself; zero is never.
 	TTL time.Duration
-	// Wait bounds the waiting; [NoWait] is not at all. Ctx bounds it as well.
+	// Wait bounds the waiting; [NoWait] is not at all. Ctx bounds it as well. A
+	// ticket's request waits until it is cancelled, whatever stands here.
 	Wait time.Duration
+
+	// Rank is the request's place before or behind others.
+	Rank Rank
+	// Enclosing are owners that give nothing back before this request is answered,
+	// such as the enclosing scopes of an execution. The request's own owner need
+	// not be among them. They count when deadlocks are looked for.
+	Enclosing []string
+	// Born orders executions by age, in microseconds of the wall clock; it is zero
+	// outside executions. Of a deadlock's members the youngest is the victim.
+	Born uint64
 }
 
 // Hold is the claim of an owner on one key.
@@ -139,8 +182,12 @@ type Granted struct {
 	Hold
 	// Joined says that the owner held the key before, in this generation.
 	Joined bool
-	// Until is the moment, on this process's monotonic clock, before which the
-	// hold has surely not lapsed on the server; zero when it does not expire.
+	// Offer says that the hold ends soon, at Until, unless it is extended: Extend
+	// gives it the expiry that its request asked for, or none. It can be released
+	// like any other. One that lapses goes to the next in line.
+	Offer bool
+	// Until is the moment, on this process's clocks, before which the hold has
+	// surely not lapsed on the server; zero when it does not expire.
 	Until time.Time
 }
 
@@ -148,6 +195,9 @@ type Granted struct {
 type Extension struct {
 	// Held is false when the hold is lost: lapsed, freed, taken or revoked.
 	Held bool
+	// Revoked says that the key was taken from its holder by force. It is kept
+	// from others until the hold is released or lapses.
+	Revoked bool
 	// Until is as in [Granted].
 	Until time.Time
 }
