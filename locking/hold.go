@@ -24,7 +24,10 @@ type hold struct {
 	lapse   *time.Timer // ends the hold at until
 	lease   time.Duration
 	renewTo time.Time // renewal stops here; zero: it does not
-	renewAt time.Time // when the next renewal is due; zero: the hold is not renewed
+	renewAt time.Time // when the next extension is due; zero: none is
+	// An offer ends soon unless it is extended once to what was asked for.
+	offer bool
+	full  time.Duration // what was asked for; zero is for ever
 }
 
 var _ runctx.Hold = (*hold)(nil)
@@ -71,19 +74,39 @@ func leased(lease, most time.Duration) terms {
 	return t
 }
 
+// confirmAfter is when an offer is made a full hold: at once would cost those a
+// command who give the lock back before.
+const confirmAfter = 500 * time.Millisecond
+
 // apply makes the hold live at least as long as the terms ask. It requires
 // holds.mu.
-func (h *hold) apply(t terms, until time.Time) {
-	h.setUntil(until)
+func (h *hold) apply(t terms, g *driver.Granted) {
+	h.setUntil(g.Until)
+	now := time.Now()
 	switch {
 	case t.lease == 0:
-		return
-	case h.renewAt.IsZero():
+	case h.lease == 0, h.renewAt.IsZero():
 		h.lease, h.renewTo = t.lease, t.renewTo
 	case t.renewTo.IsZero() || (!h.renewTo.IsZero() && t.renewTo.After(h.renewTo)):
 		h.renewTo = t.renewTo
 	}
-	h.scheduleRenewal(time.Now())
+	switch {
+	case g.Offer:
+		h.accept(t.ttl, now)
+	case t.lease > 0:
+		h.schedule(now.Add(h.lease / 3))
+	}
+}
+
+// accept has an offer made full soon, to the longest of what its requests asked
+// for. It requires holds.mu.
+func (h *hold) accept(ttl time.Duration, now time.Time) {
+	if !h.offer {
+		h.offer, h.full = true, ttl
+	} else if h.full > 0 && (ttl == 0 || ttl > h.full) {
+		h.full = ttl
+	}
+	h.schedule(now.Add(min(confirmAfter, h.until.Sub(now)/3)))
 }
 
 // setUntil moves the hold's end; it requires holds.mu.
@@ -101,10 +124,20 @@ func (h *hold) setUntil(until time.Time) {
 	}
 }
 
-// scheduleRenewal requires holds.mu.
-func (h *hold) scheduleRenewal(now time.Time) {
-	h.renewAt = now.Add(h.lease / 3)
-	h.at.wakeRenewal(h.renewAt)
+// schedule requires holds.mu.
+func (h *hold) schedule(at time.Time) {
+	h.renewAt = at
+	h.at.wakeRenewal(at)
+}
+
+// extended notes an expiry that the provider has granted; it requires holds.mu.
+func (h *hold) extended(until, now time.Time) {
+	h.setUntil(until)
+	h.offer = false
+	h.renewAt = time.Time{}
+	if h.lease > 0 {
+		h.renewAt = now.Add(h.lease / 3)
+	}
 }
 
 // lapsed runs when the hold could have passed to somebody else.

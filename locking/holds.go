@@ -127,7 +127,8 @@ func (hs *holds) enter(grant driver.Grant, t terms) (got []*hold, crossed <-chan
 	}
 	var over []ended
 	hs.mu.Lock()
-	for _, g := range grant.Holds {
+	for i := range grant.Holds {
+		g := &grant.Holds[i]
 		s := hs.slots[slotKey{g.Owner, g.Key}]
 		if ch, ok := s.freeing[g.Token]; ok {
 			crossed = ch
@@ -152,7 +153,7 @@ func (hs *holds) enter(grant driver.Grant, t terms) (got []*hold, crossed <-chan
 		}
 		h.handles++
 		if s.hold == h {
-			h.apply(t, g.Until)
+			h.apply(t, g)
 		}
 		got = append(got, h)
 	}

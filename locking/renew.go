@@ -77,14 +77,24 @@ func (hs *holds) renewDue() {
 	}
 }
 
-// dueGroups collects what is due, by the lease it gets; it requires mu. Leases
+// dueGroups collects what is due, by the expiry it gets; it requires mu. Leases
 // that fall due within the next twelfth of their length come along, so that
-// locks taken at about the same time share their commands from then on.
+// locks taken at about the same time share their commands from then on, and so do
+// offers.
 func (hs *holds) dueGroups(now time.Time) map[time.Duration][]*hold {
 	groups := make(map[time.Duration][]*hold)
 	for _, s := range hs.slots {
 		h := s.hold
-		if h == nil || h.renewAt.IsZero() || h.renewAt.Sub(now) > h.lease/12 {
+		if h == nil || h.renewAt.IsZero() {
+			continue
+		}
+		if h.offer {
+			if h.renewAt.Sub(now) <= confirmAfter/2 {
+				groups[h.full] = append(groups[h.full], h)
+			}
+			continue
+		}
+		if h.renewAt.Sub(now) > h.lease/12 {
 			continue
 		}
 		ttl := h.lease
@@ -107,7 +117,11 @@ func (hs *holds) renew(ttl time.Duration, list []*hold) {
 	for i, h := range list {
 		records[i] = h.record
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(ttl/3, renewPatience))
+	patience := renewPatience
+	if ttl > 0 {
+		patience = min(ttl/3, patience)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	answers, err := hs.provider.driver.Extend(ctx, ttl, records)
 	if err != nil {
@@ -116,22 +130,29 @@ func (hs *holds) renew(ttl time.Duration, list []*hold) {
 		hs.postpone(list)
 		return
 	}
-	var lost []*hold
 	hs.mu.Lock()
 	now := time.Now()
 	for i, h := range list {
 		switch {
 		case !answers[i].Held:
-			lost = append(lost, h)
 			hs.drop(h)
 		case !h.renewAt.IsZero():
-			h.setUntil(answers[i].Until)
-			h.renewAt = now.Add(h.lease / 3)
+			h.extended(answers[i].Until, now)
 		}
 	}
 	hs.mu.Unlock()
-	for _, h := range lost {
-		h.cancel(ErrLockLost)
+	endLost(list, answers)
+}
+
+// endLost ends the holds that the provider has not extended.
+func endLost(list []*hold, answers []driver.Extension) {
+	for i, h := range list {
+		switch {
+		case answers[i].Revoked:
+			h.cancel(ErrLockRevoked)
+		case !answers[i].Held:
+			h.cancel(ErrLockLost)
+		}
 	}
 }
 
@@ -149,6 +170,7 @@ func (hs *holds) postpone(list []*hold) {
 // extend gives the holds a longer life by hand. It answers false, and ends what
 // is gone, when one of them is.
 func (hs *holds) extend(ctx context.Context, d time.Duration, list []*hold) (bool, error) {
+	hs.makeFull(list)
 	records := make([]driver.Hold, len(list))
 	for i, h := range list {
 		records[i] = h.record
@@ -157,20 +179,34 @@ func (hs *holds) extend(ctx context.Context, d time.Duration, list []*hold) (boo
 	if err != nil {
 		return false, err
 	}
-	var lost []*hold
+	held := true
 	hs.mu.Lock()
 	for i, h := range list {
 		switch {
 		case !answers[i].Held:
-			lost = append(lost, h)
+			held = false
 			hs.drop(h)
 		case h.Alive():
 			h.setUntil(answers[i].Until)
 		}
 	}
 	hs.mu.Unlock()
-	for _, h := range lost {
-		h.cancel(ErrLockLost)
+	endLost(list, answers)
+	return held, nil
+}
+
+// makeFull extends the offers among the holds to what was asked for. Where that
+// fails it is tried again until they end.
+func (hs *holds) makeFull(list []*hold) {
+	groups := make(map[time.Duration][]*hold)
+	hs.mu.Lock()
+	for _, h := range list {
+		if h.offer {
+			groups[h.full] = append(groups[h.full], h)
+		}
 	}
-	return len(lost) == 0, nil
+	hs.mu.Unlock()
+	for ttl, offers := range groups {
+		hs.renew(ttl, offers)
+	}
 }

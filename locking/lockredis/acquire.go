@@ -4,201 +4,230 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
-// cancelTime bounds the give-back of a request whose answer did not arrive.
+// cancelTime bounds the give-back of a request that the caller does not wait for.
 const cancelTime = 2 * time.Second
 
-// busy is the answer that a key is held.
-type busy struct {
-	err  *driver.BusyError
-	left time.Duration // until it lapses; negative: it does not
-}
-
-// Acquire implements [driver.Provider]. A request that waits asks again after
-// pauses that grow from DefaultRetryInterval to MaximumRetryInterval.
+// Acquire implements [driver.Provider]. On a cluster the keys are taken slot by
+// slot, each time all those of a slot; what is taken is given back when a later
+// slot's keys cannot be had.
 func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Grant, error) {
 	if err := p.life.enter(); err != nil {
 		return driver.Grant{}, err
 	}
 	defer p.life.leave()
-	deadline := time.Now().Add(req.Wait)
-	groups := p.groups(req.Keys)
-	pause := p.cfg.DefaultRetryInterval
-	for {
-		if err := ctx.Err(); err != nil {
-			return driver.Grant{}, err
-		}
-		grant, taken, err := p.take(ctx, &req, groups)
-		switch {
-		case err != nil:
-			return driver.Grant{}, err
-		case taken == nil:
-			return grant, nil
-		case req.Wait < 0:
-			return driver.Grant{}, taken.err
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return driver.Grant{}, driver.ErrTimeout
-		}
-		wait := min(time.Duration(float64(pause)*(0.5+rand.Float64()/2)), left) //nolint:gosec // it spreads the attempts
-		if taken.left >= 0 {
-			wait = min(wait, taken.left+time.Millisecond)
-		}
-		pause = min(2*pause, p.cfg.MaximumRetryInterval)
-		if err := p.sleep(ctx, wait); err != nil {
-			return driver.Grant{}, err
-		}
+	if err := ctx.Err(); err != nil {
+		return driver.Grant{}, err
 	}
-}
-
-func (p *Provider) sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.life.closing:
-		return driver.ErrClosed
+	var deadline time.Time
+	if req.Wait > 0 {
+		deadline = time.Now().Add(req.Wait)
 	}
-}
-
-// take tries once to take all groups, and gives back those it has when one of them
-// cannot be had.
-func (p *Provider) take(ctx context.Context, req *driver.Request, groups []group) (driver.Grant, *busy, error) {
+	groups := p.keys.groups(req.Keys)
+	id := p.requestID()
+	if len(groups) == 1 {
+		holds, err := p.take(ctx, &ask{req: &req, group: &groups[0], id: id}, deadline)
+		if err != nil {
+			return driver.Grant{}, err
+		}
+		return driver.Grant{Holds: holds}, nil
+	}
 	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
-	request := p.requestPrefix + strconv.FormatUint(p.requests.Add(1), 36)
 	for i := range groups {
-		taken, err := p.takeGroup(ctx, req, &groups[i], request, grant.Holds)
-		if err == nil && taken == nil {
-			continue
+		holds, err := p.take(ctx, &ask{req: &req, group: &groups[i], id: id}, deadline)
+		if err != nil {
+			return driver.Grant{}, errors.Join(err, p.cancel(ctx, req.Owner, id, groups[:i]))
 		}
-		if e := p.cancel(ctx, req.Owner, request, groups[:i]); e != nil && err == nil {
-			err = e
+		for n, at := range groups[i].at {
+			grant.Holds[at] = holds[n]
 		}
-		return driver.Grant{}, taken, err
 	}
-	return grant, nil, nil
+	return grant, nil
 }
 
-func (p *Provider) takeGroup(ctx context.Context, req *driver.Request, g *group, request string, holds []driver.Granted) (*busy, error) {
-	ttl := req.TTL.Milliseconds()
-	if req.TTL > 0 && ttl == 0 {
-		ttl = 1
+// requestID tells this process's requests from each other, and from all others.
+func (p *Provider) requestID() string {
+	return p.self + "." + strconv.FormatUint(p.requests.Add(1), 36)
+}
+
+// take takes the keys of one group. A zero deadline is no waiting.
+func (p *Provider) take(ctx context.Context, a *ask, deadline time.Time) ([]driver.Granted, error) {
+	if deadline.IsZero() {
+		return p.try(ctx, a)
 	}
-	args := []any{req.Owner, req.Generation.Epoch, req.Generation.Attempt, ttl, request}
-	sent := time.Now()
-	reply, err := acquireScript.Run(ctx, p.client, g.triples(), args...).Slice()
-	if lost(err) && ended(ctx) == nil {
-		// The request's id makes it safe to ask the same again.
-		sent = time.Now()
-		reply, err = acquireScript.Run(ctx, p.client, g.triples(), args...).Slice()
+	a.mode = modeWait
+	w := p.waits.add(a)
+	got, err := p.state(ctx, w.ask, deadline)
+	if err != nil {
+		if p.waits.drop(w) {
+			return w.holds, w.err // the grant has come all the same
+		}
+		return nil, p.giveUp(ctx, a, deadline, err)
+	}
+	if got.kind != answerWaiting {
+		p.waits.drop(w)
+		return p.final(a, &got)
+	}
+	p.waits.begin(w, &got)
+	return p.await(ctx, w, deadline)
+}
+
+// try asks for what is there now.
+func (p *Provider) try(ctx context.Context, a *ask) ([]driver.Granted, error) {
+	a.mode = modeTry
+	got, err := p.state(ctx, a, time.Time{})
+	for err == nil && got.more {
+		got, err = p.state(ctx, a, time.Time{})
 	}
 	if err != nil {
-		if lost(err) {
-			err = errors.Join(err, p.cancel(ctx, req.Owner, request, []group{*g}))
+		return nil, p.giveUp(ctx, a, time.Time{}, err)
+	}
+	return p.final(a, &got)
+}
+
+// state sends an ask until there is an answer: it is safe to send one again. A
+// request that does not wait is sent again once only, and not to a server that
+// cannot answer yet.
+func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) (answer, error) {
+	for sent := 1; ; sent++ {
+		got, err := p.put(ctx, a)
+		if err == nil || ended(ctx) != nil {
+			return got, err
 		}
-		if end := ended(ctx); end != nil {
-			return nil, errors.Join(end, err)
-		}
-		return nil, fmt.Errorf("lockredis: acquire: %w", err)
-	}
-	return readAcquired(req, g, reply, sent, holds)
-}
-
-// ended is ctx.Err, but for the moment between the deadline, which a connection
-// heeds as well, and the context's noticing it.
-func ended(ctx context.Context) error {
-	if at, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(at) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// lost says that the command may have been carried out although no answer came.
-func lost(err error) bool {
-	var answered redis.Error
-	return err != nil && !errors.As(err, &answered)
-}
-
-// readAcquired reads the answer of acquire.lua into the holds.
-func readAcquired(req *driver.Request, g *group, reply []any, sent time.Time, holds []driver.Granted) (*busy, error) {
-	bad := &ReplyError{"acquire.lua", fmt.Sprintf("%.200v", reply), "what its header says"}
-	if len(reply) < 2 {
-		return nil, bad
-	}
-	switch kind, _ := reply[0].(int64); {
-	case kind == 1 && len(reply) == 1+3*len(g.at):
-		for i, at := range g.at {
-			text, _ := reply[1+3*i].(string)
-			token, err := strconv.ParseUint(text, 10, 64)
-			joined, ok1 := reply[2+3*i].(int64)
-			left, ok2 := reply[3+3*i].(int64)
-			if err != nil || !ok1 || !ok2 {
-				return nil, bad
-			}
-			holds[at] = driver.Granted{
-				Hold:   driver.Hold{Key: req.Keys[at], Owner: req.Owner, Generation: req.Generation, Token: driver.Token(token)},
-				Joined: joined == 1, Until: until(sent, left),
+		switch {
+		case !lost(err) && !passing(err):
+			return got, err
+		case deadline.IsZero() && (sent > 1 || passing(err)):
+			return got, err
+		case !deadline.IsZero() && !time.Now().Before(deadline):
+			return got, err
+		case sent > 1 || passing(err):
+			if e := p.pause(ctx, sent, deadline); e != nil {
+				return got, errors.Join(e, err)
 			}
 		}
-		return nil, nil //nolint:nilnil // neither busy nor wrong
-	case kind == 0 && len(reply) == 4:
-		i, ok1 := reply[1].(int64)
-		holder, ok2 := reply[2].(string)
-		left, ok3 := reply[3].(int64)
-		if !ok1 || !ok2 || !ok3 || i < 1 || i > int64(len(g.at)) {
-			return nil, bad
+	}
+}
+
+// giveUp ends a request whose last answer was an error. What it may have taken, or
+// the place in the queue it may have got, is given back.
+func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err error) error {
+	var flying *inFlightError
+	if errors.As(err, &flying) {
+		p.takeBackLater(a, flying.done)
+	} else if _, unsent := errors.AsType[*notSentError](err); (lost(err) && !unsent) || a.place > 0 {
+		if e := p.cancel(ctx, a.req.Owner, a.id, []group{*a.group}); e != nil {
+			p.log.Debug("lockredis: a request that got no answer could not be taken back; it lapses by itself", "error", e)
+			if a.req.TTL == 0 {
+				err = errors.Join(err, e)
+			}
 		}
-		return &busy{
-			err:  &driver.BusyError{Key: req.Keys[g.at[i-1]], Holder: holder},
-			left: time.Duration(left) * time.Millisecond,
-		}, nil
-	case kind == -1:
+	}
+	switch end := ended(ctx); {
+	case end != nil:
+		return errors.Join(end, err)
+	case errors.Is(err, driver.ErrClosed):
+		return err
+	case !deadline.IsZero() && !time.Now().Before(deadline):
+		return fmt.Errorf("%w; the server gave no answer: %w", driver.ErrTimeout, err)
+	}
+	return fmt.Errorf("lockredis: acquire: %w", err)
+}
+
+// takeBackLater takes a request back when the command that is on its way has ended:
+// a give-back that overtook it would find nothing.
+func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
+	if p.life.enter() != nil {
+		return
+	}
+	go func() {
+		defer p.life.leave()
+		<-done // the client's read timeout bounds it
+		if err := p.cancel(context.Background(), a.req.Owner, a.id, []group{*a.group}); err != nil {
+			p.log.Warn("lockredis: a request that ended could not be taken back; what has an expiry lapses by itself", "keys", a.req.Keys, "error", err)
+		}
+	}()
+}
+
+// final turns an answer into what Acquire returns.
+func (p *Provider) final(a *ask, got *answer) ([]driver.Granted, error) {
+	switch got.kind {
+	case answerGranted:
+		return got.holds, nil
+	case answerRevoked:
 		return nil, driver.ErrRevoked
+	case answerDeadlock:
+		return nil, got.circle
+	case answerBusy, answerWaiting:
 	}
-	return nil, bad
+	if a.req.Wait < 0 {
+		return nil, got.busy
+	}
+	return nil, driver.ErrTimeout
 }
 
-// until is the moment before which a key with that many milliseconds left has
-// surely not lapsed: counted from before the command was sent, less what clocks
-// may drift apart.
-func until(sent time.Time, left int64) time.Time {
-	if left < 0 {
-		return time.Time{}
+// await waits until the request is answered, for as long as it may.
+func (p *Provider) await(ctx context.Context, w *wait, deadline time.Time) ([]driver.Granted, error) {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	var reason error
+	select {
+	case <-w.done:
+		return w.holds, w.err
+	case <-timer.C:
+		reason = driver.ErrTimeout
+	case <-ctx.Done():
+		reason = ctx.Err()
+	case <-p.life.closing:
+		reason = driver.ErrClosed
 	}
-	d := time.Duration(left) * time.Millisecond
-	return sent.Add(d - d/100 - 2*time.Millisecond)
+	if p.waits.drop(w) {
+		return w.holds, w.err
+	}
+	if err := p.cancel(ctx, w.ask.req.Owner, w.ask.id, []group{*w.ask.group}); err != nil {
+		// Its place, and what may be offered to it there, ends with the offer's
+		// time; this process does not count it as waiting any more.
+		p.log.Debug("lockredis: a request that ended could not be taken back; it lapses by itself", "error", err)
+	}
+	return nil, reason
 }
 
-// cancel frees what a request took, and nothing else. The caller's context may
-// have ended.
-func (p *Provider) cancel(ctx context.Context, owner, request string, groups []group) error {
-	if len(groups) == 0 {
-		return nil
-	}
+// cancel frees what a request took and leaves the queue, and nothing else. The
+// caller's context may have ended.
+func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer stop()
+	var errs []error
 	for i := range groups {
-		for {
-			err := cancelScript.Run(ctx, p.client, groups[i].pairs(), owner, request).Err()
-			if err == nil {
-				break
-			}
-			if !lost(err) || p.sleep(ctx, p.cfg.DefaultRetryInterval) != nil {
-				return fmt.Errorf("lockredis: give back the keys of a request that got no answer (those with an expiry lapse by themselves): %w", err)
-			}
+		if _, err := p.cancelGroup(ctx, owner, id, &groups[i]); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group) (bool, error) {
+	for sent := 1; ; sent++ {
+		reply, err := p.send(ctx, direct, cancelScript, append(g.command(cancelScript, 2), id, owner))
+		if err == nil {
+			list, ok := reply.([]any)
+			r := reader{list: list}
+			found, more := r.number(), r.number()
+			if !ok || r.bad {
+				return false, badReply(cancelScript.name, reply)
+			}
+			if more == 1 {
+				p.lookAgain(g)
+			}
+			return found == 1, nil
+		}
+		if !lost(err) && !passing(err) || p.pause(ctx, sent, time.Time{}) != nil {
+			return false, fmt.Errorf("lockredis: give back a request (what has an expiry lapses by itself): %w", err)
+		}
+	}
 }

@@ -1,94 +1,187 @@
--- Takes all keys of a request, or none.
+-- Takes all keys of a request, or none; a request that waits enters their queues.
 --
--- KEYS  for each key: the lock, its side record, its slot's token counter
--- ARGV  owner, epoch, attempt, time to live in ms (0: none), request id
+-- KEYS  as queue.lua says
+-- ARGV  owner, generation, time to live in ms (0: none), request id,
+--       mode (try, wait or ticket), then in one text with spaces: class of rank
+--       (0: compensation, 2: others), birth in µs (0: plain), the place it had in
+--       the queue before (0: none), the process's liveness in ms (0: its key is
+--       fresh), the process; then enclosing owners…
 --
--- Returns {1, then for each key: token, joined (0 or 1), remaining ms (-1: none)}
---      or {0, number of the busy key, its owner, its remaining ms (-1: none)}
---      or {-1, number of a key that a later generation of the owner has}
+-- Returns {1, then for each key: token, joined, remaining ms (-1: none), offer}
+--      or {0, number of the busy key, its owner or '', its remaining ms (-1: none),
+--         whether dead waiters are left} to a request that does not wait
+--      or {2, place, number of the busy key, its owner or '', its remaining ms,
+--         whether its holder is foreign, whether dead waiters are left}
+--      or {-1} when a later generation of the owner has a key, or it was revoked
+--      or {-2, for each edge of a deadlock: owner, lock, holder}
 --
--- The lock is a string, its value the owner, so that other programs can take part.
--- The side record is valid only while the string has the owner and the expiry that
--- are recorded. A request that is sent again finds its id and is answered alike.
-local owner, epoch, attempt = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local ttl, request = tonumber(ARGV[4]), ARGV[5]
+-- A request that is sent again is found by its id and answered as it stands.
+local call = redis.call
+local owner, ttl, id, mode = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 
-local function record(lock, side, holder)
-  local r = redis.call('HMGET', side, 'owner', 'epoch', 'attempt', 'token', 'expires', 'request')
-  if r[1] == holder and r[5] == tostring(redis.call('PEXPIRETIME', lock)) then
-    return { epoch = tonumber(r[2]), attempt = tonumber(r[3]), token = r[4], request = r[6] }
-  end
-  return nil
-end
-
-local states = {}
-for i = 1, #KEYS / 3 do
-  local lock, side = KEYS[3 * i - 2], KEYS[3 * i - 1]
-  local holder = redis.call('GET', lock)
-  if not holder then
-    states[i] = 'free'
-  else
-    local r = holder == owner and record(lock, side, holder) or nil
-    if r and r.request == request then
-      states[i] = r
-    elseif holder ~= owner or owner == '*' then
-      return { 0, i, holder, redis.call('PTTL', lock) }
-    elseif not r then
-      states[i] = 'unrecorded'
-    elseif epoch < r.epoch or (epoch == r.epoch and attempt < r.attempt) then
-      return { -1, i }
-    elseif epoch == r.epoch and attempt == r.attempt then
-      states[i] = r
+-- Most often there is one key, it is free, and nobody waits.
+if #KEYS == 6 and mode ~= 'ticket' then
+  local lock = KEYS[5]
+  local values = call('MGET', lock, KEYS[1])
+  if not values[1] and call('EXISTS', KEYS[6]) == 0 then
+    local time = call('TIME')
+    local token = time[1] .. string.sub('00000' .. time[2], -6)
+    local last = values[2]
+    if last and (#last ~= 16 or last >= token) then
+      token = string.format('%016.0f', math.max(tonumber(token), tonumber(last) + 1))
+    end
+    local expires, set = '-1', nil
+    if ttl ~= '0' then
+      expires = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl)
+      set = call('SET', lock, owner, 'NX', 'PXAT', expires)
     else
-      states[i] = 'takeover'
+      set = call('SET', lock, owner, 'NX')
     end
+    if not set then
+      return redis.error_reply('WRONGTYPE the lock ' .. lock .. ' is kept as another type than a string')
+    end
+    call('SET', KEYS[1], token)
+    call('HSET', KEYS[4], lock, cmsgpack.pack(owner, ARGV[2], token, expires, id))
+    if owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:' then
+      local list = string.sub(KEYS[1], 1, -2) .. 'o:' .. owner
+      call('SADD', list, lock)
+      if expires == '-1' then
+        call('PERSIST', list)
+      elseif call('SCARD', list) == 1 then
+        call('PEXPIREAT', list, expires)
+      else
+        call('PEXPIREAT', list, expires, 'GT')
+      end
+    end
+    return { 1, token, 0, expires == '-1' and -1 or ttl, 0 }
   end
 end
 
-local time = redis.call('TIME')
-local micros = time[1] * 1000000 + time[2]
-local function mint(counter)
-  local last = tonumber(redis.call('GET', counter) or '0')
-  local token = string.format('%.0f', math.max(last + 1, micros))
-  redis.call('SET', counter, token)
-  return token
+--include queue.lua
+--include serve.lua
+
+local epoch, attempt = string.match(ARGV[2], '^(%d+):(%d+)$')
+local class, born, place, liveness, process = string.match(ARGV[6], '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+class, place = tonumber(class), tonumber(place)
+local request = {
+  owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), ttl = tonumber(ttl), process = process,
+  ticket = mode == 'ticket' or nil, born = tonumber(born), since = now, keys = {}, behalf = {},
+}
+for i = 5, #KEYS do
+  request.keys[i - 4] = KEYS[i]
+end
+for i = 7, #ARGV do
+  request.behalf[#request.behalf + 1] = ARGV[i]
+end
+if liveness ~= '0' then
+  call('SET', hub .. 'p:' .. process, '', 'PX', liveness)
+end
+lives[request.process] = true
+
+-- Asked before: what was granted then, is granted.
+local function granted()
+  local answer = { 1 }
+  for i = 1, #request.keys, 2 do
+    local r = holder(request.keys[i]) == owner and record(request.keys[i])
+    if not r or r.request ~= id then
+      return nil
+    end
+    local n = #answer
+    answer[n + 1], answer[n + 2] = r.token, 0
+    answer[n + 3], answer[n + 4] = r.expires < 0 and -1 or r.expires - now, r.offer and 1 or 0
+  end
+  return answer
+end
+local before = granted()
+if before then
+  return before
 end
 
-local answer = { 1 }
-for i, state in ipairs(states) do
-  local lock, side, counter = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local left = -1
-  if state == 'free' then
-    if ttl > 0 then
-      redis.call('SET', lock, owner, 'PX', ttl)
-      left = ttl
-    else
-      redis.call('SET', lock, owner)
-    end
-  else
-    left = redis.call('PTTL', lock)
-    if ttl > 0 and left >= 0 and ttl > left then
-      redis.call('PEXPIRE', lock, ttl)
-      left = ttl
-    end
-  end
-  local expires = redis.call('PEXPIRETIME', lock)
-  local token, joined
-  if type(state) == 'table' then
-    token, joined = state.token, state.request == request and 0 or 1
-    redis.call('HSET', side, 'expires', expires)
-  else
-    token, joined = mint(counter), 0
-    redis.call('HSET', side, 'owner', owner, 'epoch', ARGV[2], 'attempt', ARGV[3],
-      'token', token, 'expires', expires, 'request', request)
-  end
-  if expires >= 0 then
-    redis.call('PEXPIREAT', side, expires)
-  else
-    redis.call('PERSIST', side)
-  end
-  answer[#answer + 1] = token
-  answer[#answer + 1] = joined
-  answer[#answer + 1] = left
+-- Asked before, and still waiting: it gets its old place, this process and this
+-- generation.
+local old = mode ~= 'try' and waiter(id)
+if old then
+  place = old.score
+  request.since = old.since
+  request.offered = nil
 end
-return answer
+
+if class > 1 then
+  if #request.behalf > 0 or (listed(owner) and call('EXISTS', hub .. 'o:' .. owner) == 1) then
+    class = 1
+  end
+end
+if owner ~= '*' then
+  request.behalf[#request.behalf + 1] = owner
+end
+-- Before it has a ticket it counts as the last of its class.
+request.score = place > 0 and place or (class + 1) * CLASS - 1
+
+local what, at, own = obstacles(request)
+if what == 'revoked' then
+  if old then
+    leave(id, old)
+    serve()
+  end
+  return { -1 }
+end
+if not what then
+  at = queued(id, request, own)
+  if not at then
+    if old then
+      leave(id, old)
+    end
+    if mode == 'ticket' then
+      enter(id, request)
+      local answer = give_all(id, request, own, true)
+      for i = 2, #request.keys, 2 do
+        call('ZADD', request.keys[i], ASIDE + request.score, id)
+      end
+      request.offered = true
+      call('HSET', KEYS[3], id, pack(request))
+      unblock_owners(id, request)
+      revisit(owner)
+      serve()
+      return { 1, unpack(answer) }
+    end
+    local answer = give_all(id, request, own, false)
+    revisit(owner)
+    serve()
+    return { 1, unpack(answer) }
+  end
+end
+
+local lock = request.keys[at]
+local has = holder(lock) or ''
+local left = call('PTTL', lock)
+if mode == 'try' then
+  serve()
+  return { 0, (at + 1) / 2, has, left, more }
+end
+
+if place == 0 then
+  request.score = class * CLASS + call('INCR', KEYS[2])
+end
+local victim, edges
+repeat
+  victim, edges = deadlock(id, request)
+  if victim == id then
+    if old then
+      leave(id, old)
+    end
+    serve()
+    return { -2, unpack(edges) }
+  elseif victim then
+    give_up(victim, waiter(victim), 'd', unpack(edges))
+  end
+until not victim
+if old then
+  unblock_owners(id, old)
+end
+enter(id, request)
+serve()
+local foreign = 0
+if has ~= '' and not record(lock) then
+  foreign = 1
+end
+return { 2, request.score, (at + 1) / 2, has, left, foreign, more }

@@ -1,18 +1,29 @@
--- Gives back what one request took, whose answer did not arrive.
+-- Ends a request: takes it out of the queues, and frees what was granted to it.
 --
--- KEYS  for each key: the lock, its side record
--- ARGV  owner, request id
+-- KEYS  as queue.lua says
+-- ARGV  request id, owner
 --
--- Returns how many keys were freed.
-local freed = 0
-for i = 1, #KEYS / 2 do
-  local lock, side = KEYS[2 * i - 1], KEYS[2 * i]
-  if redis.call('GET', lock) == ARGV[1] then
-    local r = redis.call('HMGET', side, 'owner', 'request', 'expires')
-    if r[1] == ARGV[1] and r[2] == ARGV[2] and r[3] == tostring(redis.call('PEXPIRETIME', lock)) then
-      redis.call('DEL', lock, side)
-      freed = freed + 1
+-- Returns whether there was anything to end, and whether dead waiters are left.
+--include queue.lua
+--include serve.lua
+
+local id, owner = ARGV[1], ARGV[2]
+local found = 0
+for i = 5, #KEYS, 2 do
+  local lock, queue = KEYS[i], KEYS[i + 1]
+  if holder(lock) == owner then
+    local r = record(lock)
+    if r and r.request == id then
+      drop(lock, owner)
+      todo[#todo + 1] = { lock, queue }
+      found = 1
     end
   end
 end
-return freed
+local w = waiter(id)
+if w then
+  leave(id, w)
+  found = 1
+end
+serve()
+return { found, more }

@@ -1,27 +1,33 @@
--- Gives holds a new expiry, counted from now and never an earlier one.
+-- Gives holds a new expiry, counted from now and never an earlier one, and makes
+-- offers full. Where the time is 0 the expiry goes.
 --
--- KEYS  for each hold: the lock, its side record
--- ARGV  time to live in ms, then for each hold: owner, token
+-- KEYS  as queue.lua says; a lock stands once
+-- ARGV  time to live in ms (0: none), then for each hold: owner, token
 --
--- Returns for each hold its remaining ms (-1: no expiry), or -2 when it is lost.
+-- Returns for each hold its remaining ms (-1: no expiry), -2 when it is lost, or -3
+-- when it was revoked.
+--include queue.lua
+
 local ttl = tonumber(ARGV[1])
+local wanted = ttl > 0 and now + ttl or -1
 local answer = {}
-for i = 1, #KEYS / 2 do
-  local lock, side, owner, token = KEYS[2 * i - 1], KEYS[2 * i], ARGV[2 * i], ARGV[2 * i + 1]
-  answer[i] = -2
-  if redis.call('GET', lock) == owner then
-    local r = redis.call('HMGET', side, 'owner', 'token', 'expires')
-    if r[1] == owner and r[2] == token and r[3] == tostring(redis.call('PEXPIRETIME', lock)) then
-      local left = redis.call('PTTL', lock)
-      if left >= 0 and ttl > left then
-        redis.call('PEXPIRE', lock, ttl)
-        local expires = redis.call('PEXPIRETIME', lock)
-        redis.call('HSET', side, 'expires', expires)
-        redis.call('PEXPIREAT', side, expires)
-        left = ttl
-      end
-      answer[i] = left
+for i = 1, (#KEYS - 4) / 2 do
+  local lock, owner = KEYS[3 + 2 * i], ARGV[2 * i]
+  local r = holder(lock) == owner and record(lock)
+  if not r or r.token ~= ARGV[2 * i + 1] then
+    answer[i] = -2
+  elseif r.revoked then
+    answer[i] = -3
+  else
+    if r.offer == 't' then -- the ticket has had its turn
+      call('HDEL', KEYS[3], r.request)
+      call('ZREM', KEYS[4 + 2 * i], r.request)
     end
+    if r.offer or (r.expires >= 0 and (wanted < 0 or wanted > r.expires)) then
+      r.offer, r.expires = nil, wanted
+      keep(lock, r)
+    end
+    answer[i] = r.expires < 0 and -1 or r.expires - now
   end
 end
 return answer

@@ -1,9 +1,7 @@
 package lockredis
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -11,72 +9,55 @@ import (
 // group is what one script call can handle: on a cluster the keys of one slot,
 // else all of them. At has the places of its members in the caller's list.
 type group struct {
+	hub    *hub
 	at     []int
 	places []place
 }
 
 // groups sorts keys into groups, in slot order, so that no two callers that take
 // several groups can wait for each other in a circle.
-func (p *Provider) groups(keys []string) []group {
+func (l *layout) groups(keys []string) []group {
+	if len(keys) == 0 {
+		return nil
+	}
+	if !l.slotted || len(keys) == 1 {
+		g := group{at: make([]int, len(keys)), places: make([]place, len(keys))}
+		for i, k := range keys {
+			g.at[i], g.places[i] = i, l.place(k)
+		}
+		g.hub = l.hub(g.places[0].slot)
+		return []group{g}
+	}
 	var list []group
 	bySlot := map[int]int{}
 	for i, k := range keys {
-		pl := p.keys.place(k)
-		slot := pl.slot
-		if !p.cluster {
-			slot = 0
-		}
-		g, ok := bySlot[slot]
+		pl := l.place(k)
+		n, ok := bySlot[pl.slot]
 		if !ok {
-			g = len(list)
-			bySlot[slot] = g
-			list = append(list, group{})
+			n = len(list)
+			bySlot[pl.slot] = n
+			list = append(list, group{hub: l.hub(pl.slot)})
 		}
-		list[g].at = append(list[g].at, i)
-		list[g].places = append(list[g].places, pl)
+		list[n].at = append(list[n].at, i)
+		list[n].places = append(list[n].places, pl)
 	}
-	slices.SortStableFunc(list, func(a, b group) int { return a.places[0].slot - b.places[0].slot })
+	slices.SortFunc(list, func(a, b group) int { return a.hub.slot - b.hub.slot })
 	return list
 }
 
-// pairs lists the lock and the record of each key.
-func (g *group) pairs() []string {
-	keys := make([]string, 0, 2*len(g.places))
-	for _, pl := range g.places {
-		keys = append(keys, pl.lock, pl.record)
+// command builds the call of a script for the group: its keys, then the arguments.
+// Room is how many arguments will follow.
+func (g *group) command(s *script, room int) []any {
+	n := sharedKeys + 2*len(g.places)
+	args := make([]any, 0, 3+n+room)
+	args = append(args, "evalsha", s.sha, n)
+	for i := range g.hub.shared {
+		args = append(args, g.hub.shared[i])
 	}
-	return keys
-}
-
-// triples adds the token sequence.
-func (g *group) triples() []string {
-	keys := make([]string, 0, 3*len(g.places))
-	for _, pl := range g.places {
-		keys = append(keys, pl.lock, pl.record, pl.tokenSequence)
+	for i := range g.places {
+		args = append(args, g.places[i].lock, g.places[i].queue)
 	}
-	return keys
-}
-
-// ReplyError means that the server answered something the protocol does not know.
-type ReplyError struct{ Script, Got, Expected string }
-
-func (e *ReplyError) Error() string {
-	return fmt.Sprintf("lockredis: %s answered %s, expected %s", e.Script, e.Got, e.Expected)
-}
-
-// numbers reads a reply of as many integers as are wanted.
-func numbers(script string, reply any, want int) ([]int64, error) {
-	list, ok := reply.([]any)
-	if !ok || len(list) != want {
-		return nil, &ReplyError{script, fmt.Sprintf("%.200v", reply), strconv.Itoa(want) + " numbers"}
-	}
-	all := make([]int64, want)
-	for i, v := range list {
-		if all[i], ok = v.(int64); !ok {
-			return nil, &ReplyError{script, fmt.Sprintf("%.200v", reply), strconv.Itoa(want) + " numbers"}
-		}
-	}
-	return all, nil
+	return args
 }
 
 func keysOf(holds []driver.Hold) []string {
@@ -86,5 +67,3 @@ func keysOf(holds []driver.Hold) []string {
 	}
 	return keys
 }
-
-func tokenText(t driver.Token) string { return strconv.FormatUint(uint64(t), 10) }

@@ -2,37 +2,96 @@ package lockredis
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
 )
 
 // layout is how keys are built. The lock itself is <namespace><key>. Everything
-// else lies in side keys, in the same hash slot, which begin with another byte
-// than the namespace: no pattern <namespace>* finds them.
+// else lies in side keys, which begin with another byte than the namespace: no
+// pattern <namespace>* finds them.
 //
-//	~lockstep:{tag}:h:<namespace><key>   the record of the hold
-//	~lockstep:{tag}:t                    the last token given out in the slot
+//	~lockstep:{tag}:q:<namespace><key>   who waits, in order
+//	~lockstep:{hub}:…                    what locks share: see queue.lua
+//	~lockstep:c:<process>                the channel on which a process is told things
 //
-// The tag is a function of the slot, so the lock's key may hold any bytes.
-type layout struct{ namespace, side string }
+// The tag is a function of the lock's slot, so the lock's key may hold any bytes.
+// On a cluster each slot is its own hub. A server that is no cluster has one hub,
+// so that a request for any keys is one call.
+type layout struct {
+	namespace, side string
+	slotted         bool                  // keys of different slots cannot be in one call
+	hubs            []atomic.Pointer[hub] // by slot; one where there are no slots
+}
 
-func newLayout(namespace string) layout {
+// hub has the keys that the locks of one call share.
+type hub struct {
+	slot int
+	base string
+	// shared are the first keys of every script: see queue.lua.
+	shared [sharedKeys]string
+	// announced is when the hub was last told that this process lives, in
+	// nanoseconds of this process's clock.
+	announced atomic.Int64
+}
+
+// sharedKeys is how many keys precede those of the locks.
+const sharedKeys = 4
+
+// holdsKey is which of them has the records of what is held.
+const holdsKey = 3
+
+func newLayout(namespace string, slotted bool) *layout {
+	side := "~lockstep:"
 	if strings.HasPrefix(namespace, "~") {
-		return layout{namespace, "_lockstep:{"}
+		side = "_lockstep:"
 	}
-	return layout{namespace, "~lockstep:{"}
+	hubs := 1
+	if slotted {
+		hubs = rediskit.Slots
+	}
+	return &layout{namespace: namespace, side: side, slotted: slotted, hubs: make([]atomic.Pointer[hub], hubs)}
+}
+
+func (l *layout) hub(slot int) *hub {
+	if !l.slotted {
+		slot = 0
+	}
+	if h := l.hubs[slot].Load(); h != nil {
+		return h
+	}
+	base := l.side + "{" + rediskit.Tag(slot) + "}:"
+	h := &hub{slot: slot, base: base, shared: [sharedKeys]string{base + "t", base + "n", base + "w", base + "h"}}
+	l.hubs[slot].CompareAndSwap(nil, h)
+	return l.hubs[slot].Load()
 }
 
 // place is where a key is kept.
 type place struct {
-	slot          int
-	lock, record  string
-	tokenSequence string
+	slot        int
+	lock, queue string
 }
 
-func (l layout) place(key string) place {
+func (l *layout) place(key string) place {
 	lock := l.namespace + key
 	slot := rediskit.Slot(lock)
-	base := l.side + rediskit.Tag(slot) + "}:"
-	return place{slot: slot, lock: lock, record: base + "h:" + lock, tokenSequence: base + "t"}
+	return place{slot: slot, lock: lock, queue: l.side + "{" + rediskit.Tag(slot) + "}:q:" + lock}
+}
+
+// key is the name under which a caller knows a lock.
+func (l *layout) key(lock string) string { return strings.TrimPrefix(lock, l.namespace) }
+
+// channel is where a process listens.
+func (l *layout) channel(process string) string { return l.side + "c:" + process }
+
+// all returns the hubs that may have locks.
+func (l *layout) all() []*hub {
+	if !l.slotted {
+		return []*hub{l.hub(0)}
+	}
+	hubs := make([]*hub, rediskit.Slots)
+	for slot := range hubs {
+		hubs[slot] = l.hub(slot)
+	}
+	return hubs
 }

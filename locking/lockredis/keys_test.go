@@ -18,9 +18,10 @@ func FuzzPlace(f *testing.F) {
 		if namespace == "" {
 			t.Skip("an empty namespace stands for the default")
 		}
-		l := newLayout(namespace)
+		l := newLayout(namespace, true)
 		p := l.place(key)
-		for _, side := range []string{p.record, p.tokenSequence} {
+		sides := append([]string{p.queue}, l.hub(p.slot).shared[:]...)
+		for _, side := range sides {
 			if rediskit.Slot(side) != rediskit.Slot(p.lock) || rediskit.Slot(p.lock) != p.slot {
 				t.Errorf("%q is not in the slot of %q", side, p.lock)
 			}
@@ -28,8 +29,11 @@ func FuzzPlace(f *testing.F) {
 				t.Errorf("%q lies in the namespace %q", side, namespace)
 			}
 		}
-		if key != other && l.place(other).record == p.record {
-			t.Errorf("%q and %q share a record", key, other)
+		if o := l.place(other); key != other && o.queue == p.queue {
+			t.Errorf("%q and %q share a side key", key, other)
+		}
+		if l.key(p.lock) != key {
+			t.Errorf("%q: %q, %q", key, p.lock, l.key(p.lock))
 		}
 	})
 }

@@ -88,9 +88,18 @@ func TestALockThatMedusaTookIsBusyAndItsReleaseFreesIt(t *testing.T) {
 	}
 }
 
-func TestNothingElseLiesInTheNamespaceAndAllInTheLocksSlot(t *testing.T) {
+func TestNothingElseLiesInTheNamespaceAndOnAClusterAllInTheLocksSlot(t *testing.T) {
 	for _, ns := range []string{"medusa_lock:", "~", "~lockstep:", "l"} {
-		server := redistest.Start(t)
+		server := redistest.Start(t, "--cluster-enabled", "yes")
+		if err := server.Client().Do(bg, "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
+			t.Fatal(err)
+		}
+		redistest.Eventually(t, 10*time.Second, func() string {
+			if info := server.Client().ClusterInfo(bg).Val(); !strings.Contains(info, "cluster_state:ok") {
+				return info
+			}
+			return ""
+		})
 		p, _, err := start(t, lockredis.Config{RedisURL: server.URL(), Namespace: ns})
 		if err != nil {
 			t.Fatal(err)
@@ -168,7 +177,7 @@ func TestTokensRiseOverFlushRestartAndAClockThatStepsBack(t *testing.T) {
 	next("a restart")
 	// The sequence is ahead of the clock, as after a step back.
 	ahead := uint64(last) + 3_600_000_000
-	counter := fmt.Sprintf("~lockstep:{%s}:t", rediskit.Tag(rediskit.Slot("medusa_lock:k")))
+	counter := fmt.Sprintf("~lockstep:{%s}:t", rediskit.Tag(0))
 	r.redis.Set(bg, counter, ahead, 0)
 	last = driver.Token(ahead)
 	next("a clock that stepped back")

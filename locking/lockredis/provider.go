@@ -6,55 +6,68 @@
 // other. Locks are as safe as the server: one that forgets acknowledged writes, in
 // a failover say, forgets locks. A resource that checks the fencing tokens is safe
 // then too.
+//
+// Who has to wait stands in a queue on the server, in the order of arrival. A
+// release hands the lock to the next in line in the same call, and tells its
+// process through the one connection that each process listens on.
 package lockredis
 
 import (
 	"context"
-	_ "embed"
+	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
-var (
-	//go:embed acquire.lua
-	acquireSource string
-	//go:embed release.lua
-	releaseSource string
-	//go:embed extend.lua
-	extendSource string
-	//go:embed cancel.lua
-	cancelSource string
-
-	acquireScript = rediskit.NewScript(acquireSource)
-	releaseScript = rediskit.NewScript(releaseSource)
-	extendScript  = rediskit.NewScript(extendSource)
-	cancelScript  = rediskit.NewScript(cancelSource)
-)
-
-// Provider is a [driver.Provider] on Redis.
+// Provider is a [driver.Provider], a [driver.Queuer] and a [driver.Inspector] on
+// Redis.
 type Provider struct {
-	cfg     Config
-	keys    layout
-	client  redis.UniversalClient
-	own     bool // the client is ours to close
-	cluster bool
-	life    lifecycle
+	cfg    Config
+	log    *slog.Logger
+	keys   *layout
+	client redis.UniversalClient
+	own    bool // the client is ours to close
+	pipe   *pipe
+	life   lifecycle
 
-	// What tells this provider's requests from each other, and from all others.
-	requestPrefix string
-	requests      atomic.Uint64
+	// self is the name of this process among those that use the server.
+	self     string
+	born     time.Time
+	plain    string // the circumstances of a request without any
+	requests atomic.Uint64
+
+	waits *waits
+	clock clock // guarded by waits.mu
+	push  *push
+	track tracking
+
+	notifying sync.Mutex
+	tell      func(driver.Event)
 }
 
-var _ driver.Provider = (*Provider)(nil)
+var (
+	_ driver.Provider = (*Provider)(nil)
+	_ driver.Queuer   = (*Provider)(nil)
+)
 
 // New returns a provider. It connects when it is started.
 func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
+
+// The batches of [pipe]: how many are under way at most, and how many commands
+// each has at most.
+const (
+	pipePlaces = 2
+	pipeBatch  = 200
+)
 
 // Start implements [driver.Provider]. It returns within the dial timeout, 5 s
 // unless the options say otherwise; its errors name what is wrong, and never the
@@ -67,13 +80,60 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	if err != nil {
 		return fmt.Errorf("lockredis: %w", err)
 	}
-	p.client, p.own = client, own
-	_, p.cluster = client.(*redis.ClusterClient)
-	p.keys = newLayout(p.cfg.Namespace)
-	p.requestPrefix = uuid.NewString() + ":"
-	p.life.start()
+	p.client, p.own, p.log, p.tell = client, own, env.Logger, env.Notify
+	slotted, err := p.slotted(ctx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("lockredis: %w", err), p.closeClient())
+	}
+	p.keys = newLayout(p.cfg.Namespace, slotted)
+	if _, ok := client.(*redis.Client); ok {
+		p.pipe = newPipe(client, pipePlaces, pipeBatch)
+	}
+	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
+	p.plain = fmt.Sprint(classOther, " 0 0 0 ", p.self)
+	p.waits = newWaits(p.schedule)
+	p.clock = clock{sent: map[uint64]time.Time{}}
+	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
+	if err := p.listen(ctx); err != nil {
+		return errors.Join(fmt.Errorf("lockredis: subscribe to %s: %w", p.keys.channel(p.self), err), p.closeClient())
+	}
 	env.Logger.Info(fmt.Sprintf("Connection to Redis in %q provider established", env.ID))
 	return nil
+}
+
+// listen opens the connection on which grants come.
+func (p *Provider) listen(ctx context.Context) error {
+	push, err := openPush(ctx, p.client, p.keys.channel(p.self))
+	if err != nil {
+		return err
+	}
+	push.handle, push.joined, push.flushed = p.hear, p.resync, p.resync
+	p.push = push
+	p.life.start()
+	go push.run()
+	return nil
+}
+
+// slotted says whether keys of different slots can't be in one call.
+func (p *Provider) slotted(ctx context.Context) (bool, error) {
+	if _, ok := p.client.(*redis.ClusterClient); ok {
+		return true, nil
+	}
+	info, err := p.client.Info(ctx, "cluster").Result()
+	if err != nil {
+		return false, err
+	}
+	return strings.Contains(info, "cluster_enabled:1"), nil
+}
+
+// notify tells of an event, one after the other.
+func (p *Provider) notify(e driver.Event) {
+	if p.tell == nil {
+		return
+	}
+	p.notifying.Lock()
+	defer p.notifying.Unlock()
+	p.tell(e)
 }
 
 // Describe implements [driver.Provider].
@@ -82,12 +142,47 @@ func (p *Provider) Describe() driver.Info {
 }
 
 // Close implements [driver.Provider]. Calls that wait get [driver.ErrClosed].
+// Tickets stay in their queues, passed over until another process takes them up.
 func (p *Provider) Close(ctx context.Context) error {
-	if !p.life.end(ctx) || !p.own {
+	if !p.life.end(ctx) {
+		return nil
+	}
+	p.waits.mu.Lock()
+	if p.clock.timer != nil {
+		p.clock.timer.Stop()
+	}
+	p.waits.mu.Unlock()
+	return errors.Join(p.push.close(), p.track.close(), p.closeClient())
+}
+
+func (p *Provider) closeClient() error {
+	if !p.own {
 		return nil
 	}
 	if err := p.client.Close(); err != nil {
 		return fmt.Errorf("lockredis: close the client: %w", err)
 	}
 	return nil
+}
+
+// pause waits before a command is sent again: longer each time, and no longer than
+// the deadline where there is one.
+func (p *Provider) pause(ctx context.Context, times int, deadline time.Time) error {
+	d := p.cfg.DefaultRetryInterval << min(times-1, 16)
+	if d > p.cfg.MaximumRetryInterval || d <= 0 {
+		d = p.cfg.MaximumRetryInterval
+	}
+	if !deadline.IsZero() {
+		d = min(d, time.Until(deadline))
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.life.closing:
+		return driver.ErrClosed
+	}
 }

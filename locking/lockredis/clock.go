@@ -1,0 +1,364 @@
+package lockredis
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+const (
+	// tickInterval is how often a process that waits for something says that it
+	// lives, and looks at what it waits for.
+	tickInterval = 500 * time.Millisecond
+	// livenessTime is how long the others believe it.
+	livenessTime = 2 * time.Second
+	// tickTime bounds one tick.
+	tickTime = 2 * time.Second
+	// tickKeys is how many locks one command looks at.
+	tickKeys = 100
+	// staleAfter is how old an answer may become before the request is stated again.
+	// It heals what no rule foresees.
+	staleAfter = 3 * time.Second
+	// staleMost is how many requests a tick states again for that reason.
+	staleMost = 16
+	// restateMost is how many requests go in one pipeline.
+	restateMost = 200
+)
+
+// schedule makes the clock strike at the given moment, or earlier. It requires
+// waits.mu.
+func (p *Provider) schedule(at time.Time) {
+	c := &p.clock
+	if c.running || (!c.due.IsZero() && !at.Before(c.due)) {
+		if c.running && (c.due.IsZero() || at.Before(c.due)) {
+			c.due = at // the running strike sees to it
+		}
+		return
+	}
+	c.due = at
+	wait := time.Until(at)
+	if c.timer == nil {
+		c.timer = time.AfterFunc(wait, p.strike)
+		return
+	}
+	c.timer.Reset(wait)
+}
+
+// clock is the one timer for all that waits. There is no goroutine unless it
+// strikes. Its fields are guarded by waits.mu.
+type clock struct {
+	timer   *time.Timer
+	due     time.Time // when it strikes; zero: it does not
+	running bool
+	ticked  time.Time
+	marks   uint64
+	sent    map[uint64]time.Time // the marks that have not come back
+	janitor [2]int64             // where the clearings go on
+	resync  bool                 // everything is to be stated again
+}
+
+// strike looks at the locks that are due, and ticks when it is time to.
+func (p *Provider) strike() {
+	if p.life.enter() != nil {
+		return
+	}
+	defer p.life.leave()
+	s := p.waits
+	s.mu.Lock()
+	c := &p.clock
+	if c.running {
+		s.mu.Unlock()
+		return
+	}
+	c.running, c.due = true, time.Time{}
+	now := time.Now()
+	tick := now.Sub(c.ticked) >= tickInterval
+	look := s.due(now, tick)
+	s.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(context.Background(), tickTime)
+	p.look(ctx, look, tick)
+	if tick {
+		p.restateStale(ctx)
+	}
+	cancel()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if tick {
+		c.ticked = now
+	}
+	c.running = false
+	early := c.due
+	c.due = time.Time{}
+	if len(s.byID) == 0 {
+		return
+	}
+	next := c.ticked.Add(tickInterval)
+	if next.Before(time.Now()) {
+		next = time.Now().Add(tickInterval) // the server was slow; it is not to be pressed
+	}
+	if !early.IsZero() && early.Before(next) {
+		next = early
+	}
+	for _, v := range s.watched {
+		if !v.due.IsZero() && v.due.Before(next) {
+			next = v.due
+		}
+	}
+	p.schedule(next)
+}
+
+// due returns the locks to look at, each hub's together; it requires mu.
+func (s *waits) due(now time.Time, all bool) []group {
+	var list []group
+	byHub := map[*hub]int{}
+	for _, v := range s.watched {
+		if !all && (v.due.IsZero() || now.Before(v.due)) {
+			continue
+		}
+		v.due = time.Time{}
+		n, ok := byHub[v.group.hub]
+		if !ok || len(list[n].places) == tickKeys {
+			n = len(list)
+			byHub[v.group.hub] = n
+			list = append(list, group{hub: v.group.hub})
+		}
+		list[n].places = append(list[n].places, v.group.places...)
+	}
+	return list
+}
+
+// look sends tick.lua for each group, again while dead waiters are left.
+func (p *Provider) look(ctx context.Context, list []group, janitor bool) {
+	for i := range list {
+		for {
+			more, err := p.lookAt(ctx, &list[i], janitor && i == 0)
+			if err != nil {
+				p.log.Warn("lockredis: a tick got no answer; waiting goes on", "error", err)
+				return
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+// lookAt sends tick.lua once, and notes what it says.
+func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more bool, err error) {
+	s := p.waits
+	s.mu.Lock()
+	c := &p.clock
+	c.marks++
+	mark, cursor := c.marks, [2]int64{-1, -1}
+	if janitor {
+		cursor = c.janitor
+	}
+	c.sent[mark] = time.Now()
+	s.mu.Unlock()
+	reply, err := p.send(ctx, direct, tickScript, append(g.command(tickScript, 5),
+		p.self, livenessTime.Milliseconds(), strconv.FormatUint(mark, 10), cursor[0], cursor[1]))
+	if err != nil {
+		return false, err
+	}
+	list, ok := reply.([]any)
+	r := reader{list: list}
+	lapsed, dead, next := r.number(), r.number(), [2]int64{r.number(), r.number()}
+	if !ok || r.bad || len(r.list) != 2*len(g.places) {
+		return false, badReply(tickScript.name, reply)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.hub.announced.Store(int64(time.Since(p.born)))
+	if janitor {
+		c.janitor = next
+	}
+	if lapsed == 1 {
+		c.resync = true // this process was taken for dead
+	}
+	for i := range g.places {
+		left, alien := r.number(), r.number()
+		if left == -2 {
+			left = -1 // free: whoever gets it is told
+		}
+		s.see(g.places[i].lock, time.Duration(left)*time.Millisecond, alien == 1)
+	}
+	p.armTracking()
+	return dead == 1, nil
+}
+
+// lookAgain sees to queues in which dead waiters are left, beside the caller.
+func (p *Provider) lookAgain(g *group) {
+	if p.life.enter() != nil {
+		return
+	}
+	go func() {
+		defer p.life.leave()
+		ctx, cancel := context.WithTimeout(context.Background(), tickTime)
+		defer cancel()
+		p.look(ctx, []group{*g}, false)
+	}()
+}
+
+// marked notes that a mark has come back.
+func (p *Provider) marked(mark uint64) {
+	s := p.waits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sent, ok := p.clock.sent[mark]; ok && sent.After(s.mark) {
+		s.mark = sent
+	}
+	for m := range p.clock.sent {
+		if m <= mark {
+			delete(p.clock.sent, m)
+		}
+	}
+}
+
+// overdue says that the stream of grants is silent although a mark was sent.
+func (c *clock) overdue(now time.Time) bool {
+	for _, sent := range c.sent {
+		if now.Sub(sent) > 3*tickInterval {
+			return true
+		}
+	}
+	return false
+}
+
+// resync has every request that waits stated again: the stream of grants was
+// interrupted, or the server has forgotten the queue.
+func (p *Provider) resync() {
+	s := p.waits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.clock.resync = true
+	p.clock.ticked = time.Time{}
+	clear(p.clock.sent)
+	if len(s.byID) > 0 {
+		p.schedule(time.Now())
+	}
+}
+
+// restateStale states again what the server may know nothing of.
+func (p *Provider) restateStale(ctx context.Context) {
+	s := p.waits
+	now := time.Now()
+	s.mu.Lock()
+	all := p.clock.resync
+	p.clock.resync = false
+	silent := p.clock.overdue(now)
+	var list []*wait
+	for _, w := range s.byID {
+		switch {
+		case !w.began && w.ask.mode != modeTicket:
+		case all, w.lapses(now):
+			list = append(list, w)
+		case now.Sub(w.asked) > staleAfter && len(list) < staleMost:
+			list = append(list, w)
+		}
+	}
+	s.mu.Unlock()
+	if silent {
+		p.push.renew()
+	}
+	for chunk := range slices.Chunk(list, restateMost) {
+		if err := p.restate(ctx, chunk); err != nil {
+			p.log.Warn("lockredis: requests that wait could not be stated again; that is tried at the next tick", "requests", len(list), "error", err)
+			s.mu.Lock()
+			p.clock.resync = p.clock.resync || all
+			s.mu.Unlock()
+			return
+		}
+	}
+}
+
+// restate asks the server where requests stand, or to put them where they stood.
+func (p *Provider) restate(ctx context.Context, list []*wait) error {
+	asks := make([]ask, len(list))
+	cmds := make([]redis.Cmder, len(list))
+	p.waits.mu.Lock()
+	for i, w := range list {
+		asks[i] = *w.ask
+	}
+	p.waits.mu.Unlock()
+	for i := range asks {
+		cmds[i] = redis.NewCmd(ctx, p.askCommand(&asks[i])...)
+	}
+	sent := time.Now()
+	line := p.client.Pipeline()
+	if err := line.BatchProcess(ctx, cmds...); err != nil {
+		return err
+	}
+	_, _ = line.Exec(ctx) // each command has its own error
+	var first error
+	for i, cmd := range cmds {
+		c, _ := cmd.(*redis.Cmd)
+		reply, err := c.Result()
+		var got answer
+		if err == nil {
+			got, err = p.readAnswer(&asks[i], reply, sent)
+		}
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		p.restated(ctx, list[i], &got, sent)
+	}
+	if first != nil && strings.HasPrefix(first.Error(), "NOSCRIPT") {
+		return p.client.ScriptLoad(ctx, acquireScript.source).Err()
+	}
+	return first
+}
+
+// restated acts on the answer to a request that was stated again.
+func (p *Provider) restated(ctx context.Context, w *wait, got *answer, sent time.Time) {
+	s := p.waits
+	s.mu.Lock()
+	there := s.byID[w.ask.id] == w
+	if there && got.kind == answerWaiting {
+		w.asked, w.offered, w.ask.place = sent, nil, got.place
+		s.mu.Unlock()
+		s.begin(w, got)
+		return
+	}
+	s.mu.Unlock()
+	switch {
+	case !there:
+		if got.kind == answerWaiting || got.kind == answerGranted {
+			// It ended meanwhile, and has now come back to the queue.
+			_, _ = p.cancelGroup(ctx, w.ask.req.Owner, w.ask.id, w.ask.group)
+		}
+	case got.kind == answerGranted:
+		p.granted(w.ask.id, got.holds)
+	default:
+		_, err := p.final(w.ask, got)
+		p.refused(w.ask.id, err)
+	}
+}
+
+// granted tells who waits for it of a grant.
+func (p *Provider) granted(id string, holds []driver.Granted) {
+	if t := p.waits.offer(id, holds); t != nil {
+		p.notify(driver.Event{Ticket: t.ticketID(), Grant: driver.Grant{Holds: holds}})
+		return
+	}
+	p.waits.settle(id, holds, nil)
+}
+
+// refused tells who waits for it that a request has ended.
+func (p *Provider) refused(id string, err error) {
+	if t := p.waits.end(id); t != nil {
+		p.notify(driver.Event{Ticket: t.ticketID(), Err: err})
+		return
+	}
+	p.waits.settle(id, nil, err)
+}

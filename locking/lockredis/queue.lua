@@ -1,0 +1,310 @@
+-- What the scripts share: it is put in place of their line "--include queue.lua".
+--
+-- KEYS of every script that includes it
+--   1 the last token   2 the last ticket   3 the waiters, a hash by id
+--   4 the records of holds, a hash by lock
+--   then for each key of the call: the lock, its queue
+-- From the first key's name, in the same slot, come the side keys
+--   <hub>p:<process>  is there while the process lives
+--   <hub>o:<owner>    the locks of an owner that has a name of its own
+--   <hub>b:<owner>    ids of the waiters whose wait holds up that owner
+-- A waiter's record names its other keys; they are in the same slot too.
+--
+-- The lock is a string, its value the owner, so that other programs take part. It
+-- is the truth: a record is void unless the string has the recorded owner and
+-- expiry. Records are packed:
+--   hold    owner, generation ("epoch:attempt"), token, expires (ms, -1: never),
+--           request, offer (o: it ends unless it is extended, t: so does a
+--           ticket's), revoked (a reason), process (where the request's id does
+--           not begin with it); the last three may be missing
+--   waiter  a map: owner epoch attempt ttl process score since
+--           keys (lock, queue, …), ticket (true: it outlives its process),
+--           behalf (owners it holds up), born, offered (a ticket's keys are)
+-- A token is the time of the grant in µs, as 16 digits, or the last one and one.
+--
+-- Order: a queue's score is class * CLASS + ticket. Who is set aside, because the
+-- process does not live or because the ticket has an offer, is at ASIDE + score.
+-- A waiter has one score and enters all its queues in one call. So the queues
+-- agree on one order, and no circle can be made of queues alone.
+local CLASS, ASIDE, OFFER, REVIVE = 2 ^ 44, 2 ^ 48, 2000, 64
+local hub = string.sub(KEYS[1], 1, -2)
+local channel = string.match(hub, '^(.-){') .. 'c:'
+local call, pack, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
+local time = call('TIME')
+local micros = time[1] * 1000000 + time[2]
+local now = math.floor(micros / 1000)
+
+-- Waiters of dead processes that this call may still pass over, and whether it
+-- stopped there: then the caller asks again.
+local budget, more = REVIVE, 0
+-- Steps of the search for circles that this call may still make.
+local visits = 512
+local holders, lives, waiters, todo = {}, {}, {}, {}
+
+local minted
+local function mint()
+  if not minted then
+    local last = tonumber(call('GET', KEYS[1]) or '0') or 0
+    minted = string.format('%016.0f', math.max(last + 1, micros))
+    call('SET', KEYS[1], minted)
+  end
+  return minted
+end
+
+local function holder(lock)
+  local h = holders[lock]
+  if h == nil then
+    h = call('GET', lock)
+    holders[lock] = h
+  end
+  return h
+end
+
+-- The record of a hold, or nil when it is void.
+local function record(lock)
+  local raw = call('HGET', KEYS[4], lock)
+  if raw then
+    local owner, generation, token, expires, request, offered, revoked, process = unpacked(raw)
+    expires = tonumber(expires)
+    if owner == holder(lock) and expires == call('PEXPIRETIME', lock) then
+      local epoch, attempt = string.match(generation, '^(%d+):(%d+)$')
+      return {
+        owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), token = token, expires = expires,
+        request = request, offer = offered or nil, revoked = revoked or nil,
+        process = process or string.match(request, '^[^.]*'),
+      }
+    end
+  end
+  return nil
+end
+
+local function alive(process)
+  if lives[process] == nil then
+    lives[process] = call('EXISTS', hub .. 'p:' .. process) == 1
+  end
+  return lives[process]
+end
+
+local function waiter(id)
+  local w = waiters[id]
+  if w == nil then
+    local raw = call('HGET', KEYS[3], id)
+    w = raw and unpacked(raw) or false
+    waiters[id] = w
+  end
+  return w
+end
+
+-- An owner whose locks are listed by its name. An anonymous owner is many; that
+-- of a job has this one request.
+local function listed(owner)
+  return owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:'
+end
+
+local function list(owner, lock, expires)
+  if not listed(owner) then
+    return
+  end
+  local set = hub .. 'o:' .. owner
+  call('SADD', set, lock)
+  if expires < 0 then
+    call('PERSIST', set)
+  elseif call('SCARD', set) == 1 then
+    call('PEXPIREAT', set, expires)
+  else
+    call('PEXPIREAT', set, expires, 'GT')
+  end
+end
+
+local function write(lock, r)
+  call('HSET', KEYS[4], lock, pack(r.owner, string.format('%.0f:%.0f', r.epoch, r.attempt), r.token,
+    string.format('%.0f', r.expires), r.request, r.offer or false, r.revoked or false, r.process))
+end
+
+-- Writes the lock and its record.
+local function keep(lock, r)
+  if r.expires >= 0 then
+    call('SET', lock, r.owner, 'PXAT', string.format('%.0f', r.expires))
+  else
+    call('SET', lock, r.owner)
+  end
+  write(lock, r)
+  list(r.owner, lock, r.expires)
+  holders[lock] = r.owner
+end
+
+-- Frees a lock. Who waits for it has to be served.
+local function drop(lock, owner)
+  call('DEL', lock)
+  call('HDEL', KEYS[4], lock)
+  if listed(owner) then
+    call('SREM', hub .. 'o:' .. owner, lock)
+  end
+  holders[lock] = false
+end
+
+local function enter(id, w)
+  call('HSET', KEYS[3], id, pack(w))
+  for i = 2, #w.keys, 2 do
+    call('ZADD', w.keys[i], w.score, id)
+  end
+  for _, owner in ipairs(w.behalf) do
+    call('SADD', hub .. 'b:' .. owner, id)
+  end
+  waiters[id] = w
+end
+
+-- Puts the keys of a waiter on the list of those whose queue has changed.
+local function touch(w)
+  for i = 1, #w.keys, 2 do
+    todo[#todo + 1] = { w.keys[i], w.keys[i + 1] }
+  end
+end
+
+local function unblock_owners(id, w)
+  for _, owner in ipairs(w.behalf) do
+    call('SREM', hub .. 'b:' .. owner, id)
+  end
+end
+
+local function leave(id, w)
+  for i = 2, #w.keys, 2 do
+    call('ZREM', w.keys[i], id)
+  end
+  call('HDEL', KEYS[3], id)
+  unblock_owners(id, w)
+  waiters[id] = false
+  touch(w)
+end
+
+local function aside(id, w)
+  for i = 2, #w.keys, 2 do
+    call('ZADD', w.keys[i], ASIDE + w.score, id)
+  end
+  unblock_owners(id, w)
+  touch(w)
+end
+
+-- The first live waiter of a queue, and its record.
+local function head(queue)
+  while true do
+    local first = call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    local id = first[1]
+    if not id or tonumber(first[2]) >= ASIDE then
+      return nil
+    end
+    local w = waiter(id)
+    if w and alive(w.process) then
+      return id, w
+    end
+    if budget == 0 then
+      more = 1
+      return id, nil
+    end
+    budget = budget - 1
+    if not w then
+      call('ZREM', queue, id)
+    elseif w.ticket then
+      aside(id, w)
+    else
+      leave(id, w)
+    end
+  end
+end
+
+-- What stands between a request and a key: nil for nothing, or a word. The second
+-- result is the record of the owner's own hold, or true where it has none.
+local function obstacle(w, lock)
+  local h = holder(lock)
+  if not h then
+    return nil, nil
+  elseif h ~= w.owner or h == '*' then
+    return 'held', nil
+  end
+  local r = record(lock)
+  if r and (r.revoked or w.epoch < r.epoch or (w.epoch == r.epoch and w.attempt < r.attempt)) then
+    return 'revoked', r
+  end
+  return nil, r or true
+end
+
+-- Makes a request the holder of one key. Returns token, joined, remaining ms (-1:
+-- no expiry) and whether it is an offer.
+local function give(id, w, lock, own, offer)
+  if type(own) == 'table' and w.epoch == own.epoch and w.attempt == own.attempt then
+    if own.offer then
+      return own.token, 1, own.expires - now, 1
+    end
+    if w.ttl > 0 and own.expires >= 0 and now + w.ttl > own.expires then
+      own.expires = now + w.ttl
+      keep(lock, own)
+    end
+    return own.token, 1, own.expires < 0 and -1 or own.expires - now, 0
+  end
+  local expires, short = w.ttl > 0 and now + w.ttl or -1, false
+  if own == true or (own and not own.offer) then
+    local stands = call('PEXPIRETIME', lock)
+    if stands < 0 or stands > expires then
+      expires = stands
+    end
+  elseif offer and (w.ttl == 0 or w.ttl > OFFER) then
+    expires, short = now + OFFER, true
+  end
+  local r = {
+    owner = w.owner, epoch = w.epoch, attempt = w.attempt, token = mint(), expires = expires,
+    request = id, process = w.process,
+  }
+  if short then
+    r.offer = w.ticket and 't' or 'o'
+  elseif offer and w.ticket and not own then
+    r.offer = 't'
+  end
+  keep(lock, r)
+  return r.token, 0, expires < 0 and -1 or expires - now, r.offer and 1 or 0
+end
+
+-- Gives a request all its keys; own has what obstacle told of each.
+local function give_all(id, w, own, offer)
+  local answer = {}
+  for i = 1, #w.keys, 2 do
+    local n = #answer
+    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] =
+      give(id, w, w.keys[i], own[i], offer)
+  end
+  return answer
+end
+
+local function field(value)
+  local text = type(value) == 'number' and string.format('%.0f', value) or value
+  return #text .. ':' .. text
+end
+
+-- Tells a process something, in fields that carry their length.
+local function tell(process, ...)
+  local text = ''
+  for _, value in ipairs({ ... }) do
+    text = text .. field(value)
+  end
+  call('PUBLISH', channel .. process, text)
+end
+
+-- Offers a waiter all its keys, which nothing stands in the way of.
+local function offer(id, w, own)
+  local answer = give_all(id, w, own, true)
+  for i = 2, #w.keys, 2 do
+    if w.ticket then
+      call('ZADD', w.keys[i], ASIDE + w.score, id)
+    else
+      call('ZREM', w.keys[i], id)
+    end
+  end
+  if w.ticket then
+    w.offered = true
+    call('HSET', KEYS[3], id, pack(w))
+  else
+    call('HDEL', KEYS[3], id)
+    waiters[id] = false
+  end
+  unblock_owners(id, w)
+  tell(w.process, 'g', id, unpack(answer))
+end

@@ -1,0 +1,96 @@
+package lockredis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+// scanCount is how many entries one step through an index looks at.
+const scanCount = 500
+
+// ReleaseAll implements [driver.Provider]. It frees each lock by comparison, so
+// that one which another owner takes meanwhile stays. Locks that other programs
+// took for the owner are not among them.
+func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
+	if err := p.life.enter(); err != nil {
+		return 0, err
+	}
+	defer p.life.leave()
+	total := 0
+	for _, h := range p.keys.all() {
+		n, err := p.releaseAllIn(ctx, h, owner)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// listed says that the locks of an owner are listed by its name: see queue.lua.
+func listed(owner string) bool {
+	return owner != driver.Anonymous && !strings.HasPrefix(owner, "execute:")
+}
+
+func (p *Provider) releaseAllIn(ctx context.Context, h *hub, owner string) (int, error) {
+	total := 0
+	for cursor := uint64(0); ; {
+		var entries []string
+		var next uint64
+		var err error
+		if listed(owner) {
+			entries, next, err = p.client.SScan(ctx, h.base+"o:"+owner, cursor, "", scanCount).Result()
+		} else {
+			entries, next, err = p.client.HScan(ctx, h.shared[holdsKey], cursor, "", scanCount).Result()
+			entries = everyOther(entries)
+		}
+		if err != nil {
+			return total, fmt.Errorf("lockredis: look through the locks of an owner: %w", err)
+		}
+		n, err := p.releaseOwned(ctx, owner, entries)
+		total += n
+		if err != nil {
+			return total, err
+		}
+		if cursor = next; cursor == 0 {
+			return total, nil
+		}
+	}
+}
+
+// everyOther drops the values from what HSCAN answers.
+func everyOther(list []string) []string {
+	var names []string
+	for i := 0; i < len(list); i += 2 {
+		names = append(names, list[i])
+	}
+	return names
+}
+
+// releaseOwned frees those of the locks that are in the namespace and the owner's.
+func (p *Provider) releaseOwned(ctx context.Context, owner string, locks []string) (int, error) {
+	var holds []driver.Hold
+	for _, lock := range locks {
+		if strings.HasPrefix(lock, p.cfg.Namespace) {
+			holds = append(holds, driver.Hold{Key: p.keys.key(lock), Owner: owner})
+		}
+	}
+	total := 0
+	for len(holds) > 0 {
+		n := min(len(holds), tickKeys)
+		freed, err := p.Release(ctx, holds[:n])
+		if err != nil {
+			return total, err
+		}
+		for _, f := range freed {
+			if f {
+				total++
+			}
+		}
+		holds = holds[n:]
+	}
+	return total, nil
+}

@@ -1,0 +1,46 @@
+package lockredis
+
+import (
+	"crypto/sha1" //nolint:gosec // the name under which Redis knows a script
+	_ "embed"
+	"encoding/hex"
+	"strings"
+)
+
+// script is a Lua script: its name for messages, its source, and the name that a
+// server knows it by.
+type script struct{ name, source, sha string }
+
+var (
+	//go:embed queue.lua
+	queueSource string
+	//go:embed serve.lua
+	serveSource string
+	//go:embed acquire.lua
+	acquireSource string
+	//go:embed release.lua
+	releaseSource string
+	//go:embed extend.lua
+	extendSource string
+	//go:embed cancel.lua
+	cancelSource string
+	//go:embed claim.lua
+	claimSource string
+	//go:embed tick.lua
+	tickSource string
+
+	acquireScript = newScript("acquire.lua", acquireSource)
+	releaseScript = newScript("release.lua", releaseSource)
+	extendScript  = newScript("extend.lua", extendSource)
+	cancelScript  = newScript("cancel.lua", cancelSource)
+	claimScript   = newScript("claim.lua", claimSource)
+	tickScript    = newScript("tick.lua", tickSource)
+)
+
+// newScript puts the shared parts where the source asks for them. What stands
+// before that runs without them, and so costs less.
+func newScript(name, source string) *script {
+	source = strings.NewReplacer("--include queue.lua\n", queueSource, "--include serve.lua\n", serveSource).Replace(source)
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
+	return &script{name, source, hex.EncodeToString(sum[:])}
+}

@@ -1,0 +1,171 @@
+package lockredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+// ticketPrefix tells the ids of tickets from those of blocking requests, which
+// begin with the name of a process.
+const ticketPrefix = "t:"
+
+// ErrCrossSlot is returned for a ticket whose keys are in several hash slots of a
+// cluster.
+var ErrCrossSlot = errors.New("lockredis: a ticket's keys must share a hash slot (give the namespace a {tag})")
+
+func (p *Provider) ticketAsk(t *driver.Ticket) (*ask, error) {
+	groups := p.keys.groups(t.Keys)
+	if len(groups) > 1 {
+		return nil, fmt.Errorf("%w: %.8q", ErrCrossSlot, t.Keys)
+	}
+	return &ask{req: &t.Request, group: &groups[0], id: ticketPrefix + t.ID, mode: modeTicket}, nil
+}
+
+// Enqueue implements [driver.Queuer].
+func (p *Provider) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, error) {
+	if err := p.life.enter(); err != nil {
+		return driver.Place{}, err
+	}
+	defer p.life.leave()
+	a, err := p.ticketAsk(&t)
+	if err != nil {
+		return driver.Place{}, err
+	}
+	w := p.waits.readd(a)
+	got, err := p.stateUntilEnd(ctx, a)
+	if err != nil {
+		return driver.Place{}, fmt.Errorf("lockredis: enqueue: %w", err)
+	}
+	switch got.kind {
+	case answerGranted:
+		p.waits.begin(w, &got)
+		p.waits.offer(a.id, got.holds)
+		return driver.Place{Offered: true, Grant: driver.Grant{Holds: got.holds}}, nil
+	case answerWaiting:
+		p.waits.begin(w, &got)
+		return driver.Place{}, nil
+	case answerBusy, answerRevoked, answerDeadlock:
+	}
+	p.waits.end(a.id)
+	_, err = p.final(a, &got)
+	return driver.Place{}, err
+}
+
+// stateUntilEnd sends an ask until there is an answer, or ctx ends.
+func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) (answer, error) {
+	for sent := 1; ; sent++ {
+		got, err := p.put(ctx, a)
+		if err == nil || (!lost(err) && !passing(err)) {
+			return got, err
+		}
+		if e := ended(ctx); e != nil {
+			return got, errors.Join(e, err)
+		}
+		if e := p.pause(ctx, sent, time.Time{}); e != nil {
+			return got, errors.Join(e, err)
+		}
+	}
+}
+
+// Claim implements [driver.Queuer].
+func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, error) {
+	if err := p.life.enter(); err != nil {
+		return driver.Grant{}, err
+	}
+	defer p.life.leave()
+	a, err := p.ticketAsk(&t)
+	if err != nil {
+		return driver.Grant{}, err
+	}
+	for sent := 1; ; sent++ {
+		began := time.Now()
+		reply, err := p.send(ctx, direct, claimScript, append(a.group.command(claimScript, 3), a.id, t.Owner, millis(t.TTL)))
+		if err == nil {
+			return p.readClaim(a, reply, began)
+		}
+		if !lost(err) && !passing(err) {
+			return driver.Grant{}, fmt.Errorf("lockredis: claim: %w", err)
+		}
+		if e := p.pause(ctx, sent, time.Time{}); e != nil {
+			return driver.Grant{}, errors.Join(e, err)
+		}
+	}
+}
+
+// Cancel implements [driver.Queuer].
+func (p *Provider) Cancel(ctx context.Context, t driver.Ticket) (bool, error) {
+	if err := p.life.enter(); err != nil {
+		return false, err
+	}
+	defer p.life.leave()
+	a, err := p.ticketAsk(&t)
+	if err != nil {
+		return false, err
+	}
+	p.waits.end(a.id)
+	return p.cancelGroup(ctx, t.Owner, a.id, a.group)
+}
+
+// ticketID is the id by which the caller knows a ticket.
+func (w *wait) ticketID() string { return strings.TrimPrefix(w.ask.id, ticketPrefix) }
+
+// readd enters a ticket, or goes on with one that is there.
+func (s *waits) readd(a *ask) *wait {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.byID[a.id]; w != nil {
+		a.place = w.ask.place
+		w.ask, w.asked = a, time.Now()
+		return w
+	}
+	w := &wait{ask: a, asked: time.Now()}
+	s.byID[a.id] = w
+	return w
+}
+
+// offer notes what is offered to a ticket. It returns nil when there is no such
+// ticket.
+func (s *waits) offer(id string, holds []driver.Granted) *wait {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.byID[id]
+	if w == nil || w.ask.mode != modeTicket {
+		return nil
+	}
+	w.offered = holds
+	return w
+}
+
+// end takes a ticket out. It returns nil when there is no such ticket.
+func (s *waits) end(id string) *wait {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.byID[id]
+	if w == nil || w.ask.mode != modeTicket {
+		return nil
+	}
+	s.remove(w)
+	return w
+}
+
+// readClaim reads what claim.lua answered.
+func (p *Provider) readClaim(a *ask, reply any, sent time.Time) (driver.Grant, error) {
+	list, ok := reply.([]any)
+	r := reader{list: list}
+	if kind := r.number(); !ok || r.bad {
+		return driver.Grant{}, badReply(claimScript.name, reply)
+	} else if kind == 0 {
+		return driver.Grant{}, driver.ErrNoOffer
+	}
+	holds := r.holds(a.req, a.group, sent)
+	if r.bad || len(r.list) > 0 {
+		return driver.Grant{}, badReply(claimScript.name, reply)
+	}
+	p.waits.end(a.id)
+	return driver.Grant{Holds: holds}, nil
+}

@@ -1,0 +1,187 @@
+package lockredis
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+// wait is a request of this process that stands in a queue, or is about to. Its
+// fields but for done are guarded by waits.mu until it is settled.
+type wait struct {
+	ask     *ask
+	done    chan struct{} // closed when holds and err are final
+	holds   []driver.Granted
+	err     error
+	settled bool
+	asked   time.Time        // it was surely not granted before
+	began   bool             // the server has said that it waits
+	offered []driver.Granted // what a ticket may claim
+}
+
+// lapses says that a ticket's offer has surely ended on the server, or may have.
+func (w *wait) lapses(now time.Time) bool {
+	for i := range w.offered {
+		if u := w.offered[i].Until; !u.IsZero() && now.After(u) {
+			return true
+		}
+	}
+	return false
+}
+
+// waits is who waits in this process, and on which locks.
+//
+// A wait is entered before its request is sent, so that a grant which overtakes
+// the answer finds it.
+type waits struct {
+	mu      sync.Mutex
+	byID    map[string]*wait
+	watched map[string]*watched // by lock
+	queued  atomic.Int64        // waits that the server has put into a queue
+	// mark is when the last mark was sent that has come back: whatever comes after
+	// it in the stream was granted later.
+	mark time.Time
+	wake func(at time.Time) // tells the clock that something is due
+}
+
+// watched is a lock that somebody here waits for.
+type watched struct {
+	group group // the lock alone
+	count int
+	due   time.Time // when its holder may have lapsed; zero: it does not
+	alien bool      // its holder is another program, which tells nobody of its release
+}
+
+func newWaits(wake func(time.Time)) *waits {
+	return &waits{byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake}
+}
+
+// add enters a request that is about to be sent.
+func (s *waits) add(a *ask) *wait {
+	w := &wait{ask: a, done: make(chan struct{}), asked: time.Now()}
+	s.mu.Lock()
+	s.byID[a.id] = w
+	s.mu.Unlock()
+	return w
+}
+
+// drop takes a wait out. It answers true when the wait was settled before: holds
+// and err are then what counts.
+func (s *waits) drop(w *wait) (settled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.settled {
+		return true
+	}
+	s.remove(w)
+	return false
+}
+
+// remove requires mu.
+func (s *waits) remove(w *wait) {
+	delete(s.byID, w.ask.id)
+	if w.began {
+		s.queued.Add(-1)
+		s.unwatch(w.ask.group)
+	}
+}
+
+// settle answers a wait, if it still is there.
+func (s *waits) settle(id string, holds []driver.Granted, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.byID[id]
+	if w == nil {
+		return false
+	}
+	s.finish(w, holds, err)
+	return true
+}
+
+// finish requires mu.
+func (s *waits) finish(w *wait, holds []driver.Granted, err error) {
+	s.remove(w)
+	w.holds, w.err, w.settled = holds, err, true
+	close(w.done)
+}
+
+// begin notes that the server has put a request into the queue.
+func (s *waits) begin(w *wait, got *answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.settled {
+		return
+	}
+	if got.place > 0 {
+		w.ask.place = got.place
+	}
+	if !w.began {
+		w.began = true
+		s.queued.Add(1)
+		s.watch(w.ask.group)
+	}
+	for i, at := range w.ask.group.at {
+		if got.busy != nil && w.ask.req.Keys[at] == got.busy.Key {
+			s.see(w.ask.group.places[i].lock, got.left, got.alien)
+		}
+	}
+	if got.more {
+		s.wake(time.Now())
+	}
+}
+
+// watch requires mu.
+func (s *waits) watch(g *group) {
+	for _, pl := range g.places {
+		v := s.watched[pl.lock]
+		if v == nil {
+			v = &watched{group: group{hub: g.hub, places: []place{pl}}}
+			s.watched[pl.lock] = v
+		}
+		v.count++
+	}
+	s.wake(time.Now().Add(tickInterval))
+}
+
+// unwatch requires mu.
+func (s *waits) unwatch(g *group) {
+	for _, pl := range g.places {
+		if v := s.watched[pl.lock]; v != nil {
+			if v.count--; v.count == 0 {
+				delete(s.watched, pl.lock)
+			}
+		}
+	}
+}
+
+// see notes what is known of a lock's holder; it requires mu.
+func (s *waits) see(lock string, left time.Duration, alien bool) {
+	v := s.watched[lock]
+	if v == nil {
+		return
+	}
+	v.alien = alien
+	v.due = time.Time{}
+	if left >= 0 {
+		v.due = time.Now().Add(left + time.Millisecond)
+		s.wake(v.due)
+	}
+}
+
+// find returns a wait that is there, and the moment before which it was surely not
+// granted.
+func (s *waits) find(id string) (a *ask, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.byID[id]
+	if w == nil {
+		return nil, time.Time{}
+	}
+	since = w.asked
+	if s.mark.After(since) {
+		since = s.mark
+	}
+	return w.ask, since
+}
