@@ -9,7 +9,7 @@ RUN ?= .
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what the tests need: redis-server
@@ -41,6 +41,10 @@ $(LINT): tools/go.mod tools/go.sum
 .PHONY: bench
 bench: ## Run the benchmarks
 	@$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-locks
+bench-locks: setup ## Compare the locks on Redis with other libraries: make bench-locks ARGS="-json report.json"
+	@cd bench && $(GO) run ./cmd/locks $(ARGS)
 
 .PHONY: repeat
 repeat: setup ## Run tests 50 times: make repeat PACKAGE=./locking/... RUN=TestName
