@@ -9,7 +9,11 @@ import (
 
 // script is a Lua script: its name for messages, its source, and the name that a
 // server knows it by.
-type script struct{ name, source, sha string }
+type script struct {
+	name, source, sha string
+	// trailing is how many answers follow those of the shares: see share.
+	trailing int
+}
 
 var (
 	//go:embed queue.lua
@@ -30,7 +34,7 @@ var (
 	tickSource string
 
 	acquireScript = newScript("acquire.lua", acquireSource)
-	releaseScript = newScript("release.lua", releaseSource)
+	releaseScript = newScript("release.lua", releaseSource).trails(1)
 	extendScript  = newScript("extend.lua", extendSource)
 	cancelScript  = newScript("cancel.lua", cancelSource)
 	claimScript   = newScript("claim.lua", claimSource)
@@ -42,5 +46,10 @@ var (
 func newScript(name, source string) *script {
 	source = strings.NewReplacer("--include queue.lua\n", queueSource, "--include serve.lua\n", serveSource).Replace(source)
 	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
-	return &script{name, source, hex.EncodeToString(sum[:])}
+	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+func (s *script) trails(n int) *script {
+	s.trailing = n
+	return s
 }
