@@ -3,6 +3,7 @@ package locksteps_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -69,13 +70,10 @@ func TestTheLockIsFreeWhenACompensationHasFailed(t *testing.T) {
 func TestTheLockOutlivesItsLeaseWhileTheExecutionLives(t *testing.T) {
 	onEach(t, func(r *rig) {
 		const lease = 400 * time.Millisecond
-		w := inTurn("w", acquire(), see("long", func() {
-			for start := time.Now(); time.Since(start) < 3*lease; time.Sleep(lease / 20) {
-				if r.free("k") {
-					r.Errorf("free %s after it was taken", time.Since(start))
-					return
-				}
-			}
+		w := inTurn("w", acquire(), do("long", func(*steps.Context) error {
+			_, err := r.locks.Acquire(context.Background(), locking.Keys("k"), locking.Wait(3*lease))
+			r.want(err, locking.ErrTimeout)
+			return nil
 		}))
 		c := container.New()
 		container.MustRegister(c, locking.ServiceKey, r.locks)
@@ -158,7 +156,7 @@ func TestTheExecutionsOfOneWorkflowExcludeEachOther(t *testing.T) {
 			if inside++; inside != 1 {
 				r.Errorf("%d are inside", inside)
 			}
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 			inside--
 		}), release())
 		r.start(w)

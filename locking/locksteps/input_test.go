@@ -42,10 +42,10 @@ func TestInputThatCannotBeIsAnInvalidErrorAndNotTriedAgain(t *testing.T) {
 	}
 	for argument, p := range map[string]func(opt steps.Option) part{
 		"key": func(opt steps.Option) part {
-			return releaseInto(new(bool), locksteps.ReleaseInput{Keys: locking.Keys("k", "")}, opt)
+			return releaseInto(nil, locksteps.ReleaseInput{Keys: locking.Keys("k", "")}, opt)
 		},
 		"owner": func(opt steps.Option) part {
-			return releaseInto(new(bool), locksteps.ReleaseInput{Keys: k, Owner: "lockstep:x"}, opt)
+			return releaseInto(nil, locksteps.ReleaseInput{Keys: k, Owner: "lockstep:x"}, opt)
 		},
 	} {
 		t.Run("release "+argument, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestAnUnknownProviderIsATypedErrorAndNotTriedAgain(t *testing.T) {
 			return acquireWith(locksteps.AcquireInput{Keys: locking.Keys("k"), Provider: "lp_none"}, opt)
 		},
 		"release": func(opt steps.Option) part {
-			return releaseInto(new(bool), locksteps.ReleaseInput{Keys: locking.Keys("k"), Provider: "lp_none"}, opt)
+			return releaseInto(nil, locksteps.ReleaseInput{Keys: locking.Keys("k"), Provider: "lp_none"}, opt)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -205,34 +205,35 @@ func acquire(opts ...steps.Option) part {
 }
 
 func acquireWith(in locksteps.AcquireInput, opts ...steps.Option) part {
-	return acquireInto(new(locksteps.Acquired), in, opts...)
+	return acquireInto(nil, in, opts...)
 }
 
 // acquireInto also tells the step's output.
 func acquireInto(out *locksteps.Acquired, in locksteps.AcquireInput, opts ...steps.Option) part {
-	return func(b *workflow.Builder) {
-		step := steps.With(locksteps.Acquire, opts...)
-		workflow.Do(b, telling("tell-"+step.Name(), out), workflow.Do(b, step, workflow.Const(b, in)))
-	}
+	return ready(steps.With(locksteps.Acquire, opts...), in, out)
 }
 
 // release gives "k" back.
 func release(opts ...steps.Option) part {
-	return releaseInto(new(bool), locksteps.ReleaseInput{Keys: locking.Keys("k")}, opts...)
+	return releaseInto(nil, locksteps.ReleaseInput{Keys: locking.Keys("k")}, opts...)
 }
 
 func releaseInto(out *bool, in locksteps.ReleaseInput, opts ...steps.Option) part {
-	return func(b *workflow.Builder) {
-		step := steps.With(locksteps.Release, opts...)
-		workflow.Do(b, telling("tell-"+step.Name(), out), workflow.Do(b, step, workflow.Const(b, in)))
-	}
+	return ready(steps.With(locksteps.Release, opts...), in, out)
 }
 
-func telling[T any](name string, into *T) *steps.Step[T, struct{}] {
-	return steps.New(name, func(_ *steps.Context, v T) (struct{}, error) {
-		*into = v
-		return struct{}{}, nil
-	})
+// ready is one of the ready-made steps, and another one that tells its output.
+func ready[In, Out any](step *steps.Step[In, Out], in In, out *Out) part {
+	return func(b *workflow.Builder) {
+		v := workflow.Do(b, step, workflow.Const(b, in))
+		if out == nil {
+			return
+		}
+		workflow.Do(b, steps.New("tell-"+step.Name(), func(_ *steps.Context, v Out) (struct{}, error) {
+			*out = v
+			return struct{}{}, nil
+		}), v)
+	}
 }
 
 // do is a step that calls fn.
