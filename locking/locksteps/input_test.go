@@ -91,23 +91,26 @@ func TestAnUnknownProviderIsATypedErrorAndNotTriedAgain(t *testing.T) {
 }
 
 func TestTheProviderThatIsNamedHasTheLock(t *testing.T) {
-	onEach(t, func(r *rig) {
-		k := locking.Keys("k")
-		freed := false
-		memory := locking.WithProvider(locking.InMemory)
-		r.want(r.run(
-			acquireWith(locksteps.AcquireInput{Keys: k, Provider: locking.InMemory}),
-			see("look", func() {
-				r.wantFree("at the default provider", "k")
-				_, err := r.locks.TryAcquire(r.Context(), k, memory)
-				r.want(err, locking.ErrNotAcquired)
-			}),
-			releaseInto(&freed, locksteps.ReleaseInput{Keys: k, Provider: locking.InMemory}),
-		), nil)
-		if !freed {
-			r.Error("the release step says false")
-		}
-	})
+	for name, timeout := range map[string]time.Duration{"at once": 0, "with a wait": patience} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(r *rig) {
+				k := locking.Keys("k")
+				freed := false
+				r.want(r.run(
+					acquireWith(locksteps.AcquireInput{Keys: k, Provider: locking.InMemory, Timeout: timeout}),
+					see("look", func() {
+						r.wantFree("at the default provider", "k")
+						_, err := r.locks.TryAcquire(r.Context(), k, locking.WithProvider(locking.InMemory))
+						r.want(err, locking.ErrNotAcquired)
+					}),
+					releaseInto(&freed, locksteps.ReleaseInput{Keys: k, Provider: locking.InMemory}),
+				), nil)
+				if !freed {
+					r.Error("the release step says false")
+				}
+			})
+		})
+	}
 }
 
 func TestTheCompensationGivesBackAtTheProviderThatIsNamed(t *testing.T) {

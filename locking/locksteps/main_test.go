@@ -19,6 +19,7 @@ import (
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 	"github.com/lockstep-dev/lockstep/locking/locksteps"
 	"github.com/lockstep-dev/lockstep/steps"
+	"github.com/lockstep-dev/lockstep/store"
 	"github.com/lockstep-dev/lockstep/store/storemem"
 	"github.com/lockstep-dev/lockstep/workflow"
 )
@@ -137,11 +138,22 @@ func (r *rig) await(what string, ch <-chan struct{}) {
 	}
 }
 
-// want expects an error that matches, or none where target is nil.
+// want expects an error that matches, or none where target is nil; of an execution,
+// that all its compensations succeeded.
 func (r *rig) want(err, target error) {
 	r.Helper()
-	if !errors.Is(err, target) {
+	x, ok := errors.AsType[*workflow.ExecutionError](err)
+	if !errors.Is(err, target) || (ok && x.State != store.Reverted) {
 		r.Errorf("got error %v, want %v", err, target)
+	}
+}
+
+// wantFailed expects that a compensation failed.
+func (r *rig) wantFailed(err, target error) {
+	r.Helper()
+	x, ok := errors.AsType[*workflow.ExecutionError](err)
+	if !errors.Is(err, target) || !ok || x.State != store.Failed {
+		r.Errorf("got error %v, want %v and a compensation that failed", err, target)
 	}
 }
 

@@ -41,9 +41,13 @@ func TestTheCompensationReleasesTheLockOfANamedOwner(t *testing.T) {
 
 func TestTheCompensationOfARefusedNamedOwnerReleasesNothing(t *testing.T) {
 	onEach(t, func(r *rig) {
-		r.outsider("k")
-		r.want(r.run(acquireWith(owned(0))), locking.ErrNotAcquired)
+		r.outsider("x")
+		if _, err := r.locks.TryAcquire(r.Context(), locking.Keys("k"), locking.WithOwner("me")); err != nil {
+			r.Fatal(err)
+		}
+		r.want(r.run(acquireWith(locksteps.AcquireInput{Keys: locking.Keys("k", "x"), Owner: "me"})), locking.ErrNotAcquired)
 		r.wantHeld("after the end", "k")
+		r.wantHeld("after the end", "x")
 	})
 }
 
