@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
@@ -41,26 +39,6 @@ func keysOf(locks []driver.State) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// clusterRig is a provider on a server that is a cluster of one.
-func clusterRig(t *testing.T) *rig {
-	t.Helper()
-	server := redistest.Start(t, "--cluster-enabled", "yes")
-	if err := server.Client().Do(bg, "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	redistest.Eventually(t, 10*time.Second, func() string {
-		if info := server.Client().ClusterInfo(bg).Val(); !strings.Contains(info, "cluster_state:ok") {
-			return info
-		}
-		return ""
-	})
-	p, _, err := start(t, lockredis.Config{RedisURL: server.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &rig{p, t, server, server.Client()}
 }
 
 func TestAListOfNothingIsOneEmptyPage(t *testing.T) {
@@ -254,27 +232,6 @@ func TestOnAClusterAllSlotsAreListed(t *testing.T) {
 	want = append(want, "theirs")
 	if got := keysOf(r.list(driver.ListRequest{IncludeForeign: true, Limit: 7})); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 		t.Fatalf("with the foreign one listed are %q", got)
-	}
-}
-
-func TestAClustersServersAreLookedThroughForForeignLocks(t *testing.T) {
-	r := clusterRig(t)
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{r.server.Addr()}})
-	t.Cleanup(func() { client.Close() })
-	p, _, err := start(t, lockredis.Config{Client: client})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &rig{p, t, r.server, r.redis}
-	var want []string
-	for i := range 20 {
-		c.take("me", 0, fmt.Sprint("ours-", i))
-		r.redis.Set(bg, fmt.Sprint("medusa_lock:theirs-", i), "cart", 0)
-		want = append(want, fmt.Sprint("ours-", i), fmt.Sprint("theirs-", i))
-	}
-	slices.Sort(want)
-	if got := keysOf(c.list(driver.ListRequest{IncludeForeign: true, Limit: 5})); !slices.Equal(got, want) {
-		t.Fatalf("listed are %q", got)
 	}
 }
 
