@@ -90,6 +90,13 @@ func (s *served) wait(t testing.TB, p *Provider, req driver.Request) {
 // want compares the waiters that have their answer, in the order of the grants.
 func (s *served) want(t testing.TB, want ...string) {
 	t.Helper()
+	if got := s.texts(); !slices.Equal(got, want) {
+		t.Errorf("served: %q, want %q", got, want)
+	}
+}
+
+// texts are the answers: the errors first, then the grants in their order.
+func (s *served) texts() []string {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,9 +105,7 @@ func (s *served) want(t testing.TB, want ...string) {
 	for _, a := range s.answers {
 		got = append(got, a.text)
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("served: %q, want %q", got, want)
-	}
+	return got
 }
 
 func wantEmpty(t testing.TB, p *Provider) {
