@@ -96,6 +96,8 @@ func providerCases() []providerCase {
 		rankCases(),
 		passingCases(),
 		deadlockCases(),
+		offerCases(),
+		ticketCases(),
 		tokenCases(),
 		nameCases(),
 		lifeCases(),
