@@ -98,6 +98,7 @@ func providerCases() []providerCase {
 		deadlockCases(),
 		offerCases(),
 		ticketCases(),
+		inspectCases(),
 		tokenCases(),
 		nameCases(),
 		lifeCases(),

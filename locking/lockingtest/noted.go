@@ -165,13 +165,3 @@ func (r *rig) wantEvent(p *noted, what string, wanted func(driver.Event) bool) d
 	})
 	return seen
 }
-
-// inspect tells of a key; it is for providers that can be looked into.
-func (r *rig) inspect(key string, waiters int) driver.State {
-	r.Helper()
-	state, err := r.p.inspector().Inspect(r.ctx, key, waiters)
-	if err != nil {
-		r.Fatalf("Inspect(%.40q): %v", key, err)
-	}
-	return state
-}

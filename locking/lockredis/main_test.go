@@ -80,7 +80,7 @@ func explained(ctx context.Context, client *redis.Client, key string) bool {
 		return false
 	}
 	switch {
-	case name == "t", name == "n", name == "audit":
+	case name == "t", name == "n", name == "a":
 		return true
 	case strings.HasPrefix(name, "p:"):
 		return client.PTTL(ctx, key).Val() > 0
