@@ -7,7 +7,7 @@ import (
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
-const reason = "stuck since \xff noon"
+const whyForced = "stuck since \xff noon"
 
 // force takes a key from its holder, and expects the given answer.
 func (r *rig) force(want bool, req driver.ForceRequest) {
@@ -18,7 +18,7 @@ func (r *rig) force(want bool, req driver.ForceRequest) {
 }
 
 func against(h driver.Hold) driver.ForceRequest {
-	return driver.ForceRequest{Key: h.Key, Owner: h.Owner, Token: h.Token, Reason: reason}
+	return driver.ForceRequest{Key: h.Key, Owner: h.Owner, Token: h.Token, Reason: whyForced}
 }
 
 func atOnceFrom(h driver.Hold) driver.ForceRequest {
@@ -132,8 +132,8 @@ func forceCases() []providerCase {
 			run: func(r *rig) {
 				h := r.takeOne(ask("owner", "a"))
 				r.force(true, against(h.Hold))
-				if s := r.inspect("a", 0); !s.Held || s.Owner != "owner" || s.Token != h.Token || !s.Revoked || s.Reason != reason {
-					r.Errorf("the state is %+v, want the hold revoked for %q", s, reason)
+				if s := r.inspect("a", 0); !s.Held || s.Owner != "owner" || s.Token != h.Token || !s.Revoked || s.Reason != whyForced {
+					r.Errorf("the state is %+v, want the hold revoked for %q", s, whyForced)
 				}
 			},
 		},
@@ -161,8 +161,8 @@ func (r *rig) wantRevocation(p *noted, h driver.Hold) {
 	e := r.wantEvent(p, fmt.Sprintf("the hold on %q was taken by force", h.Key), func(e driver.Event) bool {
 		return e.Ticket == "" && e.Revoked.Key == h.Key
 	})
-	if e.Revoked != h || e.Reason != reason {
-		r.Errorf("the event is %+v, want the hold %+v and the reason %q", e, h, reason)
+	if e.Revoked != h || e.Reason != whyForced {
+		r.Errorf("the event is %+v, want the hold %+v and the reason %q", e, h, whyForced)
 	}
 }
 

@@ -116,7 +116,7 @@ func lifeMutants() []mutant {
 		},
 		{
 			name:  "Close does nothing",
-			cases: []string{"NotAfterClose", "CloseEndsWaits"},
+			cases: []string{"NotAfterClose", "CloseEndsWaits", "CloseLeavesTheQueue"},
 			wrap: func(p driver.Provider) driver.Provider {
 				return &faulty{Provider: p, close: func(context.Context) error { return nil }}
 			},

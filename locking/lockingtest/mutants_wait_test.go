@@ -164,7 +164,7 @@ func goOn(reason error) func(driver.Provider) driver.Provider {
 		return &faulty{Provider: p, acquire: func(ctx context.Context, req driver.Request) (driver.Grant, error) {
 			grant, err := p.Acquire(ctx, req)
 			if errors.Is(err, reason) {
-				req.Wait = mutantPatience
+				req.Wait = 2 * mutantPatience
 				left := make(chan struct{})
 				go func() {
 					close(left)
