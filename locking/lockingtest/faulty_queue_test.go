@@ -108,13 +108,19 @@ func enqueueAs(f func(full, *driver.Ticket)) func(driver.Provider) driver.Provid
 	}
 }
 
-// claimAs changes tickets before they are claimed.
-func claimAs(f func(*driver.Ticket)) func(driver.Provider) driver.Provider {
+// ticketsAs changes tickets before they are enqueued, and before they are claimed.
+func ticketsAs(f func(*driver.Ticket)) func(driver.Provider) driver.Provider {
 	return func(p driver.Provider) driver.Provider {
-		return &faulty{Provider: p, broken: broken{claim: func(ctx context.Context, t driver.Ticket) (driver.Grant, error) {
-			f(&t)
-			return whole(p).Claim(ctx, t)
-		}}}
+		return &faulty{Provider: p, broken: broken{
+			enqueue: func(ctx context.Context, t driver.Ticket) (driver.Place, error) {
+				f(&t)
+				return whole(p).Enqueue(ctx, t)
+			},
+			claim: func(ctx context.Context, t driver.Ticket) (driver.Grant, error) {
+				f(&t)
+				return whole(p).Claim(ctx, t)
+			},
+		}}
 	}
 }
 

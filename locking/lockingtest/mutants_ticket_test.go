@@ -155,17 +155,17 @@ func claimMutants() []mutant {
 		{
 			name:  "a claim gives a quarter of the time",
 			cases: []string{"ClaimGivesTheTimeAskedFor", "ClaimAfterTheWait"},
-			wrap:  claimAs(func(t *driver.Ticket) { t.TTL /= 4 }),
+			wrap:  ticketsAs(func(t *driver.Ticket) { t.TTL /= 4 }),
 		},
 		{
 			name:  "a claim gives more time",
 			cases: []string{"ClaimGivesAShortTime"},
-			wrap:  claimAs(func(t *driver.Ticket) { t.TTL *= 6 }),
+			wrap:  ticketsAs(func(t *driver.Ticket) { t.TTL *= 6 }),
 		},
 		{
 			name:  "a claim without a time gives some",
 			cases: []string{"ClaimGivesForGood"},
-			wrap: claimAs(func(t *driver.Ticket) {
+			wrap: ticketsAs(func(t *driver.Ticket) {
 				if t.TTL == 0 {
 					t.TTL = forever
 				}

@@ -48,13 +48,18 @@ func offerCases() []providerCase {
 		},
 		{
 			name: "OfferIsReleased",
-			rule: "what ended a wait can be released before it was extended, and goes to the next in line",
+			rule: "what ended a wait can be released before it was extended, and goes to the next in line then",
 			run: func(r *rig) {
 				h := r.takeOne(ask("holder", "a"))
 				first, second := r.line(ask("first", "a")), r.line(ask("second", "a"))
 				r.wantFreed(true, h.Hold)
-				r.wantFreed(true, first.wantGrant()[0].Hold)
-				r.wantFreed(true, second.wantGrant()[0].Hold)
+				offered := first.wantGrant()[0]
+				r.wantFreed(true, offered.Hold)
+				granted := second.wantGrant()[0]
+				if offered.Offer && second.ended.After(offered.Until) {
+					r.Errorf("the next in line had the key when the offer had lapsed, %s after it was granted", second.ended.Sub(first.ended))
+				}
+				r.wantFreed(true, granted.Hold)
 				r.wantFree("a")
 			},
 		},
