@@ -45,19 +45,7 @@ func keyCases() []providerCase {
 		{
 			name: "InspectHeld",
 			rule: "a key that is held has its holder's owner, generation and token, and since when",
-			run: func(r *rig) {
-				h := r.takeOne(generation(ask("owner", "a"), 3, 4))
-				s := r.inspect("a", 10)
-				if !s.Held || s.Key != "a" || s.Owner != "owner" || s.Generation != h.Generation || s.Token != h.Token {
-					r.Errorf("the state is %+v, want that of %+v", s, h.Hold)
-				}
-				if s.Foreign || s.Offer || s.Revoked || s.Reason != "" {
-					r.Errorf("the state is %+v, want a full hold of this program's", s)
-				}
-				if ago := time.Since(s.Since).Abs(); ago > clocksApart {
-					r.Errorf("held since %v, want the time of the grant", s.Since)
-				}
-			},
+			run:  inspectHeld,
 		},
 		{
 			name: "InspectExpiry",
@@ -124,6 +112,20 @@ func keyCases() []providerCase {
 				r.wantNoLooks(fresh)
 			},
 		},
+	}
+}
+
+func inspectHeld(r *rig) {
+	h := r.takeOne(generation(ask("owner", "a"), 3, 4))
+	s := r.inspect("a", 10)
+	if !s.Held || s.Key != "a" || s.Owner != "owner" || s.Generation != h.Generation || s.Token != h.Token {
+		r.Errorf("the state is %+v, want that of %+v", s, h.Hold)
+	}
+	if s.Foreign || s.Offer || s.Revoked || s.Reason != "" {
+		r.Errorf("the state is %+v, want a full hold of this program's", s)
+	}
+	if ago := time.Since(s.Since).Abs(); ago > clocksApart {
+		r.Errorf("held since %v, want the time of the grant", s.Since)
 	}
 }
 

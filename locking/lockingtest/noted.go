@@ -3,6 +3,7 @@ package lockingtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -141,15 +142,14 @@ func (n *news) hear(e driver.Event) {
 func (n *news) list() []driver.Event {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return append([]driver.Event(nil), n.events...)
+	return slices.Clone(n.events)
 }
 
 // find returns the last event that is wanted.
 func (n *news) find(wanted func(driver.Event) bool) (driver.Event, bool) {
-	list := n.list()
-	for i := len(list) - 1; i >= 0; i-- {
-		if wanted(list[i]) {
-			return list[i], true
+	for _, e := range slices.Backward(n.list()) {
+		if wanted(e) {
+			return e, true
 		}
 	}
 	return driver.Event{}, false

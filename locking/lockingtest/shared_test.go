@@ -75,8 +75,8 @@ const offerTime = time.Second
 
 func newMemory(t testing.TB) *memory {
 	m := &memory{Provider: lockmem.New(lockmem.Config{}), tickets: map[string]*client{}, holds: map[string]*client{}, offers: map[driver.Hold]bool{}}
-	_ = m.Start(context.Background(), driver.Env{Notify: m.tell})    // it can't fail
-	t.Cleanup(func() { _ = m.Provider.Close(context.Background()) }) // nor this
+	_ = m.Start(context.Background(), driver.Env{Notify: m.tell}) // it can't fail
+	t.Cleanup(func() { _ = m.Close(context.Background()) })       // nor this
 	return m
 }
 
