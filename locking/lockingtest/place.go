@@ -1,6 +1,8 @@
 package lockingtest
 
 import (
+	"time"
+
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
@@ -56,7 +58,7 @@ func placeCases() []providerCase {
 		},
 		{
 			name: "LapsedTicketKeepsItsPlace",
-			rule: "an offer that nobody claims lapses, the next in line is served, and the ticket still stands before those that came after it",
+			rule: "an offer that nobody claims lapses and the next in line is served, though the ticket asks first; it still stands before those that came after it",
 			run:  lapsedTicketKeepsItsPlace,
 		},
 		{
@@ -130,6 +132,7 @@ func lapsedTicketKeepsItsPlace(r *rig) {
 	if !offer.Offer || offer.Until.IsZero() {
 		r.Fatalf("the ticket was given %+v, want an offer that ends", offer)
 	}
+	r.askUntilLapsed(t, offer)
 	granted := next.wantGrant()[0]
 	if early := offer.Until.Sub(next.ended); early > 0 {
 		r.Errorf("the next in line had the key %s before the offer's Until", early)
@@ -142,6 +145,24 @@ func lapsedTicketKeepsItsPlace(r *rig) {
 	})
 	r.wantUntold(last)
 	r.claim(t)
+}
+
+// askUntilLapsed enqueues a ticket again and again until its offer has lapsed.
+func (r *rig) askUntilLapsed(t driver.Ticket, offer driver.Granted) {
+	r.Helper()
+	for asked := time.Now(); ; {
+		place, err := r.p.Enqueue(r.ctx, t)
+		switch {
+		case err != nil:
+			r.Fatalf("Enqueue(%.40q) of a ticket with an offer: %v", t.ID, err)
+		case !place.Offered:
+			return
+		case len(place.Grant.Holds) != 1 || place.Grant.Holds[0].Token != offer.Token:
+			r.Fatalf("the ticket is offered %+v after its offer %+v has lapsed, though others wait", place.Grant.Holds, offer.Hold)
+		case time.Since(asked) > r.patience:
+			r.Fatalf("after %s the offer %+v has not lapsed", time.Since(asked), offer)
+		}
+	}
 }
 
 func ticketOutlivesItsProcess(r *rig) {
