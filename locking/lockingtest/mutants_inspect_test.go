@@ -62,6 +62,7 @@ func queueLookMutants() []mutant {
 		{"waiters in reverse", []string{"InspectWaiters", "InspectTickets"}, statesAs(func(s *driver.State) { slices.Reverse(s.Waiters) })},
 		{"waiters have no rank", []string{"InspectWaiters"}, waitersAs(func(w *driver.Waiter) { w.Rank = driver.Forward })},
 		{"waiters have one key", []string{"InspectWaiters"}, waitersAs(func(w *driver.Waiter) { w.Keys = w.Keys[:1] })},
+		{"nobody is set aside", []string{"TicketOutlivesItsProcess"}, waitersAs(func(w *driver.Waiter) { w.Aside = false })},
 		{"tickets have no id", []string{"InspectTickets"}, waitersAs(func(w *driver.Waiter) { w.Ticket = "" })},
 		{"nobody has waited", []string{"InspectWaited"}, waitersAs(func(w *driver.Waiter) { w.Waited = 0 })},
 		{

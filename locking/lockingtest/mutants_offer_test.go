@@ -16,7 +16,7 @@ func offerMutants() []mutant {
 		},
 		{
 			name:  "an extension without a time gives some",
-			cases: []string{"OfferBecomesAHoldForGood"},
+			cases: []string{"OfferBecomesAHoldForGood", "ExtendTakesTheExpiryAway"},
 			wrap: extending(func(ttl time.Duration) time.Duration {
 				if ttl == 0 {
 					return forever

@@ -14,7 +14,7 @@ func waitingMutants() []mutant {
 	return []mutant{
 		{
 			name:  "busy with the last key",
-			cases: []string{"NoWaitNamesTheHolder"},
+			cases: []string{"NoWaitNamesTheHolder", "BusyIsTheFirstKey"},
 			wrap: errorAs(func(req driver.Request, err error) error {
 				if busy, ok := errors.AsType[*driver.BusyError](err); ok {
 					busy.Key = req.Keys[len(req.Keys)-1]

@@ -49,6 +49,15 @@ func orderCases() []providerCase {
 			},
 		},
 		{
+			name: "BusyIsTheFirstKey",
+			rule: "a BusyError names the first key that is not available, be it held or waited for",
+			run: func(r *rig) {
+				r.take(ask("holder", "c"))
+				r.line(ask("waiter", "b", "c"))
+				r.wantWaiterFirst("b", ask("other", "a", "b", "c"))
+			},
+		},
+		{
 			name: "ReleaseHandsOver",
 			rule: "a release gives the key to who waits for it in the same step: who asks after it comes too late",
 			run: func(r *rig) {

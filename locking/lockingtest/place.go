@@ -1,6 +1,7 @@
 package lockingtest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -79,7 +80,7 @@ func placeCases() []providerCase {
 		},
 		{
 			name:   "TicketOutlivesItsProcess",
-			rule:   "a ticket whose process has ended is passed over, and is back at its old place when another one enqueues it",
+			rule:   "a ticket whose process has ended is passed over, and told of as set aside; it is back at its old place when another one enqueues it",
 			shared: true,
 			run:    ticketOutlivesItsProcess,
 		},
@@ -175,8 +176,23 @@ func ticketOutlivesItsProcess(r *rig) {
 	r.closeIt(leaver)
 	r.wantFreed(true, h.Hold)
 	granted := next.wantGrant()[0]
+	r.wantAside(t)
 	r.park(t)
 	r.wantFreed(true, granted.Hold)
 	r.told(t)
 	r.wantUntold(last)
+}
+
+// wantAside expects that a ticket is told of as one that is passed over, where the
+// provider can be looked into.
+func (r *rig) wantAside(t driver.Ticket) {
+	r.Helper()
+	if r.p.inspector() == nil {
+		return
+	}
+	s := r.inspect(t.Keys[0], 10)
+	aside := slices.ContainsFunc(s.Waiters, func(w driver.Waiter) bool { return w.Ticket == t.ID && w.Aside })
+	if !aside || s.Waiting != len(s.Waiters) {
+		r.Errorf("the state is %+v, want the ticket %.40q among the waiters, and set aside", s, t.ID)
+	}
 }

@@ -48,7 +48,14 @@ func (c *client) Cancel(ctx context.Context, t driver.Ticket) (bool, error) {
 
 // Inspect implements [driver.Inspector].
 func (c *client) Inspect(ctx context.Context, key string, waiters int) (driver.State, error) {
-	return asked(c, func() (driver.State, error) { return c.server.Inspect(ctx, key, waiters) })
+	state, err := asked(c, func() (driver.State, error) { return c.server.Inspect(ctx, key, waiters) })
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	for i := range state.Waiters {
+		its := c.server.tickets[state.Waiters[i].Ticket]
+		state.Waiters[i].Aside = its != nil && its.closed.Err() != nil
+	}
+	return state, err
 }
 
 // List implements [driver.Inspector].
