@@ -106,6 +106,38 @@ func circleCases() []providerCase {
 				r.firstToEnd(ones...).wantError(driver.ErrDeadlock)
 			},
 		},
+		{
+			name: "EveryCircleIsFound",
+			rule: "a request that closes two circles at once has one member of each given up",
+			run: func(r *rig) {
+				r.take(ask("old", "k"))
+				r.take(ask("left", "a"))
+				r.take(ask("right", "b"))
+				left, right := r.line(born(ask("left", "k"), 2000)), r.line(born(ask("right", "k"), 3000))
+				c := r.start(waiting(born(ask("old", "a", "b"), 1000), caseBound*r.patience))
+				left.wantError(driver.ErrDeadlock)
+				right.wantError(driver.ErrDeadlock)
+				r.wantFreed(true, driver.Hold{Key: "a", Owner: "left"})
+				r.wantFreed(true, driver.Hold{Key: "b", Owner: "right"})
+				c.wantGrant()
+			},
+		},
+		{
+			name:   "DeadlockOverProviders",
+			rule:   "a circle of owners at several providers is found, and its victim told at its own",
+			shared: true,
+			run: func(r *rig) {
+				other := r.another()
+				r.take(ask("young", "a"))
+				r.takeAt(other, ask("old", "b"))
+				young := r.line(born(ask("young", "b"), 2000))
+				old := r.startAt(other, waiting(born(ask("old", "a"), 1000), caseBound*r.patience))
+				r.wantCircle(young.wantError(driver.ErrDeadlock),
+					driver.Wait{Owner: "young", Key: "b", Holder: "old"}, driver.Wait{Owner: "old", Key: "a", Holder: "young"})
+				r.wantFreed(true, driver.Hold{Key: "a", Owner: "young"})
+				old.wantGrant()
+			},
+		},
 	}
 }
 
@@ -193,6 +225,23 @@ func victimCases() []providerCase {
 				first.wantError(driver.ErrDeadlock)
 				r.wantFreed(true, driver.Hold{Key: "a", Owner: "old"})
 				second.wantGrant()
+			},
+		},
+		{
+			name: "TheYoungestOfThreeIsGivenUp",
+			rule: "of three in a circle the youngest is given up that does not compensate, wherever it stands",
+			run: func(r *rig) {
+				r.take(ask("undo", "a"))
+				r.take(ask("young", "b"))
+				r.take(ask("old", "c"))
+				undo := r.line(compensating(born(ask("undo", "b"), 3000)))
+				young := r.line(born(ask("young", "c"), 2000))
+				old := r.start(waiting(born(ask("old", "a"), 1000), caseBound*r.patience))
+				r.wantCircle(young.wantError(driver.ErrDeadlock),
+					driver.Wait{Owner: "young", Key: "c", Holder: "old"}, driver.Wait{Owner: "old", Key: "a", Holder: "undo"},
+					driver.Wait{Owner: "undo", Key: "b", Holder: "young"})
+				undo.wantBlocked()
+				old.wantBlocked()
 			},
 		},
 		{

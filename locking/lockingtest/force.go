@@ -152,6 +152,20 @@ func forceCases() []providerCase {
 				r.wantHeld("waiter", "a")
 			},
 		},
+		{
+			name:  "ForceTakesAnOffer",
+			rule:  "an offer that was taken by force cannot be claimed, and goes to who is next",
+			queue: true,
+			run: func(r *rig) {
+				t := ticket("t", ask("owner", "a"))
+				offer := r.offered(t)[0]
+				c := r.line(ask("waiter", "a"))
+				r.force(true, atOnceFrom(offer.Hold))
+				c.wantGrant()
+				r.wantNoOffer(t)
+				r.wantHeld("waiter", "a")
+			},
+		},
 	}
 }
 

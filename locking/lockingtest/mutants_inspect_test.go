@@ -192,7 +192,7 @@ func forceCallMutants() []mutant {
 		},
 		{
 			name:  "force is never now",
-			cases: []string{"ForceNowHandsOver", "RevokedAgain"},
+			cases: []string{"ForceNowHandsOver", "RevokedAgain", "ForceTakesAnOffer"},
 			wrap:  forceAs(func(_ full, req *driver.ForceRequest) { req.Now = false }),
 		},
 		{

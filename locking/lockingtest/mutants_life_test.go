@@ -20,6 +20,7 @@ func tokenMutants() []mutant {
 			cases: []string{
 				"TokensRiseOverRelease", "TokensRiseOverLapse", "TokensRiseOverTakeover", "TokensRiseOverReleaseAll",
 				"TokensRiseUnderContention", "ProvidersShareTokens", "TokensRiseOverRestart", "LaterGenerationTakesOver",
+				"WaitingGenerationTakesOver",
 			},
 			wrap: translate{
 				token: func(t driver.Token) driver.Token { return math.MaxUint64 - t },

@@ -15,7 +15,7 @@ func orderMutants() []mutant {
 	return []mutant{
 		{
 			name:  "every other request goes first",
-			cases: []string{"FIFOOnOneKey", "FIFOOverManyKeys", "FIFOWithinARank", "QueuesMakeNoCircle"},
+			cases: []string{"FIFOOnOneKey", "FIFOOverManyKeys", "FIFOWithinARank", "FIFOOverProviders", "QueuesMakeNoCircle"},
 			wrap: func(p driver.Provider) driver.Provider {
 				var n atomic.Int64
 				return requests(func(r *driver.Request) {
@@ -78,7 +78,7 @@ func orderMutants() []mutant {
 			cases: []string{
 				"QueuesAreApart", "JoinPassesWaiters", "TakeoverPassesWaiters", "RankPassesAtAFreeKey", "WaitingGenerationIsRevoked",
 				"HolderPassesWhoWaitsForIt", "EnclosedPassesWhoWaitsForEncloser", "HolderPassesOverHolders", "HolderPassesOverQueues",
-				"ChainIsNoCircle",
+				"ChainIsNoCircle", "HoldersPassAtAFreeKey",
 			},
 			wrap: whileOthersWait(func(req driver.Request) error {
 				if req.Wait == driver.NoWait {
@@ -180,6 +180,7 @@ func rankMutants() []mutant {
 			name: "ranks are ignored",
 			cases: []string{
 				"CompensationGoesFirst", "CompensationGoesBeforeHolders", "FIFOWithinARank", "RankPassesAtAFreeKey", "CompensationIsSpared",
+				"TheYoungestOfThreeIsGivenUp",
 			},
 			wrap: requests(func(r *driver.Request) { r.Rank = driver.Forward }),
 		},
@@ -187,6 +188,20 @@ func rankMutants() []mutant {
 			name:  "all are of one rank",
 			cases: []string{"HoldersGoFirst", "EnclosingHoldersGoFirst", "FIFOWithinARank", "CompensationGoesFirst"},
 			wrap:  requests(func(r *driver.Request) { r.Rank = driver.Compensation }),
+		},
+		{
+			name:  "who once held something goes first",
+			cases: []string{"WhoHeldGoesLast"},
+			wrap: func(p driver.Provider) driver.Provider {
+				f := &faulty{Provider: p}
+				f.acquire = func(ctx context.Context, req driver.Request) (driver.Grant, error) {
+					if req.Owner == "once" && f.known("x").Owner == req.Owner {
+						req.Rank = driver.Compensation
+					}
+					return p.Acquire(ctx, req)
+				}
+				return f
+			},
 		},
 		{
 			name:  "a compensation takes by force",
@@ -228,7 +243,8 @@ func foundMutants() []mutant {
 			name: "deadlocks are not found",
 			cases: []string{
 				"DeadlockIsFound", "DeadlockNamesTheCircle", "DeadlockSparesTheOther", "DeadlockVictimLeavesNothing", "DeadlockOfThree",
-				"DeadlockThroughEncloser", "DeadlockClosedByEnclosed", "DeadlockClosedByAGrant",
+				"DeadlockThroughEncloser", "DeadlockClosedByEnclosed", "DeadlockClosedByAGrant", "EveryCircleIsFound",
+				"DeadlockOverProviders",
 			},
 			wrap: never(driver.ErrDeadlock),
 		},
@@ -309,7 +325,7 @@ func victimMutants() []mutant {
 	return []mutant{
 		{
 			name:  "births are ignored",
-			cases: []string{"TheYoungestIsGivenUp"},
+			cases: []string{"TheYoungestIsGivenUp", "TheYoungestOfThreeIsGivenUp", "DeadlockOverProviders"},
 			wrap:  requests(func(r *driver.Request) { r.Born = 0 }),
 		},
 		{

@@ -31,7 +31,7 @@ func ticketMutants() []mutant {
 			cases: []string{
 				"TicketWaits", "TicketIgnoresItsWait", "EnqueueKeepsThePlace", "EventsComeOneByOne", "ClaimAfterTheWait", "ClaimTooEarly",
 				"TicketIsGivenUp", "TicketIsRevoked", "TicketsAndCallsAreOneQueue", "TicketsHaveRanks", "TicketWaitsForAll",
-				"ForceIsAnEvent", "ForceIsAnEventElsewhere", "ForceNowIsAnEvent",
+				"ForceIsAnEvent", "ForceIsAnEventElsewhere", "ForceNowIsAnEvent", "ForceFollowsTheTicket",
 			},
 			wrap: eventsAs(func(func(driver.Event), driver.Event) {}),
 		},
@@ -230,7 +230,7 @@ func claimMutants() []mutant {
 		},
 		{
 			name:  "Cancel frees what the ticket joined",
-			cases: []string{"CancelSparesTheJoined", "CancelOfNothing"},
+			cases: []string{"CancelSparesTheJoined", "CancelOfNothing", "CancelSparesTheTakenOver"},
 			wrap: cancelAs(func(p full, t driver.Ticket) bool {
 				n, _ := p.ReleaseAll(context.Background(), t.Owner)
 				return n > 0
@@ -281,7 +281,7 @@ func placeMutants() []mutant {
 		},
 		{
 			name:  "a ticket keeps its first generation",
-			cases: []string{"TicketIsTakenUp"},
+			cases: []string{"TicketIsTakenUp", "OfferIsTakenUp", "ClaimedTicketIsTakenUp"},
 			wrap: func(p driver.Provider) driver.Provider {
 				first := map[string]driver.Generation{}
 				return enqueueAs(func(_ full, t *driver.Ticket) {

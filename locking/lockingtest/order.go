@@ -145,6 +145,35 @@ func orderCases() []providerCase {
 			},
 		},
 		{
+			name: "WaitingGenerationTakesOver",
+			rule: "a later generation that waits behind an earlier one of its owner takes over from it as soon as that is granted the key",
+			run: func(r *rig) {
+				h := r.takeOne(ask("holder", "a"))
+				earlier := r.line(generation(ask("owner", "a"), 1, 1))
+				later := r.line(generation(ask("owner", "a"), 1, 2))
+				r.wantFreed(true, h.Hold)
+				old, next := earlier.wantGrant()[0], later.wantGrant()[0]
+				last := old.Token
+				r.wantRise(&last, next.Token)
+				r.wantFreed(false, old.Hold)
+				r.wantFreed(true, next.Hold)
+			},
+		},
+		{
+			name:   "FIFOOverProviders",
+			rule:   "those who wait at several providers are served in the order in which they came",
+			shared: true,
+			run: func(r *rig) {
+				h := r.takeOne(ask("holder", "a"))
+				other := r.another()
+				calls := []*call{
+					r.lineAt(other, ask("one", "a")), r.line(ask("two", "a")), r.lineAt(other, ask("three", "a")), r.line(ask("four", "a")),
+				}
+				r.wantFreed(true, h.Hold)
+				r.wantOrder(r.served(calls...), "one", "two", "three", "four")
+			},
+		},
+		{
 			name: "ManyForAllKeys",
 			rule: "of twenty that ask for the same three keys at once each gets them, alone, and the tokens of every key rise",
 			run:  manyForAllKeys,

@@ -79,6 +79,30 @@ func rankCases() []providerCase {
 			},
 		},
 		{
+			name: "HoldersPassAtAFreeKey",
+			rule: "a free key that an owner waits for which holds nothing is there for one that does",
+			run: func(r *rig) {
+				r.take(ask("rich", "x"))
+				r.take(ask("holder", "b"))
+				r.line(ask("poor", "a", "b"))
+				r.take(ask("rich", "a"))
+			},
+		},
+		{
+			name: "WhoHeldGoesLast",
+			rule: "an owner whose locks have lapsed, or were released, goes before nobody",
+			run: func(r *rig) {
+				r.take(lasting(ask("once", "x"), instant))
+				y := r.takeOne(ask("once", "y"))
+				r.wantLapse("x")
+				r.wantFreed(true, y.Hold)
+				h := r.takeOne(ask("holder", "a"))
+				poor, once := r.line(ask("poor", "a")), r.line(ask("once", "a"))
+				r.wantFreed(true, h.Hold)
+				r.wantOrder(r.served(poor, once), "poor", "once")
+			},
+		},
+		{
 			name: "RankTakesNothingAway",
 			rule: "a compensating request waits for what a forward one holds",
 			run: func(r *rig) {

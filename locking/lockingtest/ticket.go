@@ -116,7 +116,7 @@ func (r *rig) wantCancel(want bool, t driver.Ticket) {
 }
 
 func ticketCases() []providerCase {
-	cases := slices.Concat(enqueueCases(), claimCases(), cancelCases(), placeCases(), ticketEndCases())
+	cases := slices.Concat(enqueueCases(), claimCases(), cancelCases(), placeCases(), ticketEndCases(), takeUpCases())
 	for i := range cases {
 		cases[i].queue = true
 	}
