@@ -284,7 +284,7 @@ func placeMutants() []mutant {
 			cases: []string{"TicketIsTakenUp", "OfferIsTakenUp", "ClaimedTicketIsTakenUp"},
 			wrap: func(p driver.Provider) driver.Provider {
 				first := map[string]driver.Generation{}
-				return enqueueAs(func(_ full, t *driver.Ticket) {
+				return ticketsAs(func(t *driver.Ticket) {
 					if g, ok := first[t.ID]; ok {
 						t.Generation = g
 					}

@@ -70,8 +70,9 @@ type memory struct {
 	offers  map[driver.Hold]bool
 }
 
-// offerTime is how long the offers last that end a wait.
-const offerTime = time.Second
+// offerTime is how long the offers last that end a wait: longer than the patience of
+// a case, so that none is saved by a lapse.
+const offerTime = mutantPatience + 300*time.Millisecond
 
 func newMemory(t testing.TB) *memory {
 	m := &memory{Provider: lockmem.New(lockmem.Config{}), tickets: map[string]*client{}, holds: map[string]*client{}, offers: map[driver.Hold]bool{}}
