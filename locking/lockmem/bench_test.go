@@ -108,3 +108,44 @@ func BenchmarkHandOver(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkHandOverOfMany is as BenchmarkHandOver, where each that waits has a name
+// and wants a second key that nobody else does.
+func BenchmarkHandOverOfMany(b *testing.B) {
+	for _, waiters := range []int{10, 10_000} {
+		b.Run(fmt.Sprint(waiters, " wait"), func(b *testing.B) {
+			p := started(b)
+			ctx := context.Background()
+			name := 0
+			wait := func() *waiter {
+				name++
+				owner := strconv.Itoa(name)
+				w, _, err := p.takeOrJoin(&driver.Request{Keys: []string{"hot", owner}, Owner: owner, Wait: time.Hour})
+				if err != nil {
+					b.Fatal(err)
+				}
+				return w
+			}
+			if _, err := p.Acquire(ctx, driver.Request{Keys: []string{"hot"}, Owner: "0"}); err != nil {
+				b.Fatal(err)
+			}
+			line := make([]*waiter, waiters)
+			for i := range line {
+				line[i] = wait()
+			}
+			holds := []driver.Hold{{Key: "hot", Owner: "0"}}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i = (i + 1) % waiters {
+				if _, err := p.Release(ctx, holds); err != nil {
+					b.Fatal(err)
+				}
+				next := line[i]
+				if next.state != ended {
+					b.Fatal("the next in line was not served")
+				}
+				holds = []driver.Hold{next.grant.Holds[0].Hold, next.grant.Holds[1].Hold}
+				line[i] = wait()
+			}
+		})
+	}
+}

@@ -1,6 +1,10 @@
 package lockmem
 
-import "github.com/lockstep-dev/lockstep/locking/driver"
+import (
+	"slices"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
 
 // member is a waiter of a circle, and what it waits for.
 type member struct {
@@ -37,15 +41,15 @@ func (p *Provider) circle(w *waiter, start *bid, path []member) []member {
 		if l == nil || !l.held || l.owner == w.request.Owner || l.owner == driver.Anonymous {
 			continue
 		}
-		step := append(path, member{w, driver.Wait{Owner: w.request.Owner, Key: l.key, Holder: l.owner}})
+		path := append(slices.Clip(path), member{w, driver.Wait{Owner: w.request.Owner, Key: l.key, Holder: l.owner}})
 		if start.holdsUp(l.owner) {
-			return step
+			return path
 		}
 		for u := p.queue.ups[l.owner].first; u != nil; u = u.next {
 			if u.w.asked == p.queue.search {
 				continue
 			}
-			if found := p.circle(u.w, start, step); found != nil {
+			if found := p.circle(u.w, start, path); found != nil {
 				return found
 			}
 		}

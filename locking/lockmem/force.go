@@ -2,7 +2,6 @@ package lockmem
 
 import (
 	"context"
-	"slices"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -38,11 +37,13 @@ func (p *Provider) revoke(l *lock, reason string) {
 	s := l.specials()
 	s.revoked, s.reason = true, reason
 	p.changes.gave(l)
-	for _, w := range slices.Clone(s.tickets) {
+	var offers []*waiter
+	for _, w := range s.tickets {
 		if w.state == offered {
-			p.voidOffer(w, driver.ErrRevoked)
+			offers = append(offers, w)
 		}
 	}
+	p.loseHold(offers, driver.ErrRevoked)
 }
 
 // Audit implements [driver.Inspector]. The newest 1,000 records are kept.

@@ -90,6 +90,13 @@ func (s *served) wait(t testing.TB, p *Provider, req driver.Request) {
 // want compares the waiters that have their answer, in the order of the grants.
 func (s *served) want(t testing.TB, want ...string) {
 	t.Helper()
+	if got := s.texts(); !slices.Equal(got, want) {
+		t.Errorf("served: %q, want %q", got, want)
+	}
+}
+
+// texts are the answers: the errors first, then the grants in their order.
+func (s *served) texts() []string {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,23 +105,35 @@ func (s *served) want(t testing.TB, want ...string) {
 	for _, a := range s.answers {
 		got = append(got, a.text)
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("served: %q, want %q", got, want)
-	}
+	return got
 }
 
 func wantEmpty(t testing.TB, p *Provider) {
 	t.Helper()
 	synctest.Wait()
+	if left := leftBehind(p); left != "" {
+		t.Error(left)
+	}
+}
+
+// leftBehind tells what is kept though nobody has or wants anything.
+func leftBehind(p *Provider) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &p.changes
 	if l, o, e, u, k := len(p.table.locks), len(p.table.owners), len(p.table.ends), len(p.queue.ups), len(p.tickets); l+o+e+u+k > 0 {
-		t.Errorf("left behind: %d locks, %d owners, %d ends, %d owners that are held up, %d tickets", l, o, e, u, k)
+		return fmt.Sprintf("left behind: %d locks, %d owners, %d ends, %d owners that are held up, %d tickets", l, o, e, u, k)
 	}
-	if f, g, e, x, l, y, z := len(c.free), len(c.given), len(c.entered), len(c.closing), len(c.lapsed), len(c.fit), len(c.late); f+g+e+x+l+y+z > 0 {
-		t.Errorf("not looked at: %d free, %d given, %d entered, %d closing, %d lapsed, %d fit, %d late", f, g, e, x, l, y, z)
+	return unseen(p)
+}
+
+// unseen tells of changes that nobody has looked at.
+func unseen(p *Provider) string {
+	c := &p.changes
+	f, g, e, x, l, y, z := len(c.free), len(c.given), len(c.entered), len(c.closing), len(c.lapsed), len(c.fit), len(c.late)
+	if f+g+e+x+l+y+z == 0 {
+		return ""
 	}
+	return fmt.Sprintf("not looked at: %d free, %d given, %d entered, %d closing, %d lapsed, %d fit, %d late", f, g, e, x, l, y, z)
 }
 
 func TestFreeKeysLeaveNoMemory(t *testing.T) {

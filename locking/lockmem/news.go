@@ -14,7 +14,8 @@ import (
 type news struct {
 	notify func(driver.Event)
 	events []driver.Event
-	told   chan struct{} // closed when the goroutine has ended; nil when there is none
+	runs   bool
+	told   chan struct{} // closed when the last goroutine has ended; nil before the first
 }
 
 // add notes an event, to be told when the call of the provider ends.
@@ -29,10 +30,10 @@ func (n *news) forget() { n.events = nil }
 
 // tell has the events told, by a goroutine that there is or that it starts.
 func (n *news) tell(mu *sync.Mutex) {
-	if len(n.events) == 0 || n.told != nil {
+	if len(n.events) == 0 || n.runs {
 		return
 	}
-	n.told = make(chan struct{})
+	n.runs, n.told = true, make(chan struct{})
 	go n.run(mu, n.told)
 }
 
@@ -42,9 +43,7 @@ func (n *news) run(mu *sync.Mutex, told chan struct{}) {
 		mu.Lock()
 		events := n.events
 		n.events = nil
-		if len(events) == 0 {
-			n.told = nil
-		}
+		n.runs = len(events) > 0
 		mu.Unlock()
 		if len(events) == 0 {
 			return

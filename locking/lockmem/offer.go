@@ -42,34 +42,33 @@ func (p *Provider) handBack(l *lock) {
 	}
 }
 
-// loseHold acts on the end of a hold that a ticket has in its grant. An offer that
-// lapses, or that lacks a key which its owner had and gave away, leaves the ticket
-// its place, unless there is a reason for it to end.
-func (p *Provider) loseHold(w *waiter, reason error) {
-	switch w.state {
-	case claimed:
+// loseHold acts on the end of a hold that tickets have in their grants. Those that
+// were claimed are forgotten. An offer that lapses, or that lacks a key which its
+// owner had and gave away, leaves the ticket its place, to be in line again when
+// others were served; with a reason the ticket ends. What else was offered to it
+// alone is freed.
+func (p *Provider) loseHold(tickets []*waiter, reason error) {
+	var freed []driver.Hold
+	for _, w := range tickets {
+		for _, h := range w.grant.Holds {
+			if w.state == offered && !h.Joined {
+				freed = append(freed, h.Hold)
+			}
+		}
 		p.detach(w)
-		p.end(w)
-	case offered:
-		p.voidOffer(w, reason)
-	case arriving, waiting, ended:
+		switch {
+		case w.state == claimed:
+			p.end(w)
+		case reason != nil:
+			p.end(w)
+			p.tellTicket(w, reason)
+		default:
+			w.state = arriving
+			p.changes.lapsed = append(p.changes.lapsed, w)
+		}
 	}
-}
-
-// voidOffer frees what is offered to a ticket alone. The ticket ends for the
-// reason, or without one is put into line again when others were served.
-func (p *Provider) voidOffer(w *waiter, reason error) {
-	holds := w.grant.Holds
-	p.detach(w)
-	if reason != nil {
-		p.end(w)
-		p.tellTicket(w, reason)
-	} else {
-		w.state = arriving
-		p.changes.lapsed = append(p.changes.lapsed, w)
-	}
-	for _, h := range holds {
-		if l := p.table.holds(h.Hold, false); l != nil && l.offer && !h.Joined && !l.revoked() {
+	for _, h := range freed {
+		if l := p.table.holds(h, false); l != nil && l.offer && !l.revoked() {
 			p.free(l, nil)
 		}
 	}
@@ -91,16 +90,4 @@ func (p *Provider) detach(w *waiter) {
 		}
 	}
 	w.grant.Holds = nil
-}
-
-// overtake ends a ticket of an earlier generation than a hold of its grant has now.
-func (p *Provider) overtake(w *waiter) {
-	switch w.state {
-	case claimed:
-		p.detach(w)
-		p.end(w)
-	case offered:
-		p.voidOffer(w, driver.ErrRevoked)
-	case arriving, waiting, ended:
-	}
 }

@@ -104,10 +104,7 @@ func (p *Provider) free(l *lock, reason error) {
 	s := l.special
 	p.table.free(l)
 	p.changes.freed(l)
-	if s == nil {
-		return
-	}
-	for _, w := range s.tickets {
-		p.loseHold(w, reason)
+	if s != nil {
+		p.loseHold(s.tickets, reason)
 	}
 }

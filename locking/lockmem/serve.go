@@ -113,24 +113,21 @@ func (p *Provider) look() {
 	c.free, c.given, c.entered = c.free[:0], c.given[:0], c.entered[:0]
 }
 
-// examine notes a waiter that can go on, or never can. When it has to wait all
-// those that it waits for are examined: one of them may pass it, or one ahead of it.
+// examine notes a waiter that can go on, or never can. Then all those are examined
+// that it waits for, or passes: one of them may pass it now, or one ahead of it.
 func (p *Provider) examine(w *waiter) {
 	if w.walked == p.queue.walk || w.state != waiting {
 		return
 	}
 	w.walked = p.queue.walk
 	at, err := w.obstacle()
-	switch {
-	case err != nil:
+	if err != nil {
 		p.changes.late = append(p.changes.late, w)
 		return
-	case at < 0 && p.queued(&w.bid) < 0:
-		if !w.fit {
-			w.fit = true
-			heap.Push(&p.changes.fit, w)
-		}
-		return
+	}
+	if at < 0 && !w.fit && p.queued(&w.bid) < 0 {
+		w.fit = true
+		heap.Push(&p.changes.fit, w)
 	}
 	for _, l := range w.locks {
 		switch {
@@ -281,8 +278,9 @@ func (p *Provider) take(b *bid, w *waiter, now time.Time) []driver.Granted {
 	if ticket {
 		w.state, w.grant.Holds = offered, holds
 	}
-	for _, o := range overtaken {
-		p.overtake(o)
+	if overtaken != nil {
+		slices.SortFunc(overtaken, func(a, b *waiter) int { return cmp.Compare(a.score, b.score) })
+		p.loseHold(slices.Compact(overtaken), driver.ErrRevoked)
 	}
 	return holds
 }

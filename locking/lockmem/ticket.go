@@ -62,9 +62,11 @@ func (p *Provider) advance(w *waiter, g driver.Generation, now time.Time) error 
 	if w.state == waiting {
 		return nil
 	}
-	w.locks = p.table.find(w.request.Keys, w.locks[:0])
-	if _, err := w.obstacle(); err != nil {
-		return err
+	w.locks = p.table.find(w.request.Keys, w.locks[:0]) // it has them all
+	for _, l := range w.locks {
+		if l.revoked() {
+			return driver.ErrRevoked
+		}
 	}
 	if later == 0 {
 		p.refresh(w)
@@ -85,7 +87,8 @@ func (p *Provider) refresh(w *waiter) {
 }
 
 // Claim implements [driver.Queuer]. A claim of an earlier generation than the
-// ticket is known with gets [driver.ErrRevoked].
+// ticket is known with gets [driver.ErrRevoked], and so does one that is repeated
+// after a key was taken by force.
 func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return driver.Grant{}, err
@@ -104,10 +107,7 @@ func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, er
 	}
 	until := endOf(w.request.TTL, now)
 	for _, h := range w.grant.Holds {
-		switch l := p.table.holds(h.Hold, false); {
-		case l == nil || l.revoked():
-			return driver.Grant{}, driver.ErrNoOffer
-		case l.offer:
+		if l := p.table.holds(h.Hold, false); l.offer {
 			p.table.fill(l, until)
 		}
 	}
