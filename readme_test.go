@@ -2,24 +2,37 @@ package lockstep_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// TestTheReadmesCodeIsCompiledCode compares each marked block of the README with
-// the part of the file that it is taken from.
+// TestTheReadmesCodeIsCompiledCode compares each marked block of the README, and of
+// the pages in docs, with the part of the file that it is taken from.
 func TestTheReadmesCodeIsCompiledCode(t *testing.T) {
-	text, err := os.ReadFile("README.md")
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("the pages in docs are %q, %v", pages, err)
+	}
+	for _, page := range append(pages, "README.md") {
+		t.Run(page, func(t *testing.T) { compareSnippets(t, page) })
+	}
+}
+
+func compareSnippets(t *testing.T, page string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	blocks := regexp.MustCompile("(?s)<!-- snippet: (\\S+) (\\S+) -->\n```go\n(.*?)\n```\n").FindAllStringSubmatch(string(text), -1)
-	if marks := strings.Count(string(text), "<!-- snippet:"); len(blocks) != marks || marks == 0 {
+	marks, all := strings.Count(string(text), "<!-- snippet:"), strings.Count(string(text), "```go\n")
+	if len(blocks) != marks || (page == "README.md" && marks == 0) {
 		t.Fatalf("%d snippets are marked, %d are well formed", marks, len(blocks))
 	}
-	if all := strings.Count(string(text), "```go\n"); all != len(blocks) {
-		t.Errorf("the README has %d blocks of Go, of which %d are compared", all, len(blocks))
+	if all != len(blocks) {
+		t.Errorf("%s has %d blocks of Go, of which %d are compared", page, all, len(blocks))
 	}
 	for _, b := range blocks {
 		file, name, shown := b[1], b[2], b[3]
@@ -34,7 +47,7 @@ func TestTheReadmesCodeIsCompiledCode(t *testing.T) {
 			continue
 		}
 		if got, want := dedent(shown), dedent(part); got != want {
-			t.Errorf("the README differs from %s (%s).\nREADME:\n%s\n\nfile:\n%s", file, name, got, want)
+			t.Errorf("%s differs from %s (%s).\npage:\n%s\n\nfile:\n%s", page, file, name, got, want)
 		}
 	}
 }

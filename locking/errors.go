@@ -19,7 +19,8 @@ var (
 	// renewed in time: somebody else may have the key.
 	ErrLockLost = errors.New("locking: lock lost")
 	// ErrLockRevoked ends the context of a lock that a later attempt of the same
-	// owner took over, and is returned to an earlier attempt that asks for it.
+	// owner took over, or that [Service.ForceRelease] took from its holder, and is
+	// returned to an earlier attempt or that holder when it asks for it.
 	ErrLockRevoked = errors.New("locking: lock revoked")
 	// ErrLockReleased ends the context of a lock that its holder gave back.
 	ErrLockReleased = errors.New("locking: lock released")
@@ -27,6 +28,11 @@ var (
 	ErrClosed = errors.New("locking: service closed")
 	// ErrUnknownProvider is matched by [*UnknownProviderError].
 	ErrUnknownProvider = errors.New("locking: unknown provider")
+	// ErrForeign is returned by [Service.ForceRelease] for the lock of another
+	// program, which only [Now] takes.
+	ErrForeign = errors.New("locking: the holder is another program, which cannot be told: only Now takes its lock")
+	// ErrNotSupported is matched by [*NotSupportedError].
+	ErrNotSupported = errors.New("locking: not supported by the provider")
 	// ErrInvalid is matched by [*InvalidError].
 	ErrInvalid = errors.New("locking: invalid argument")
 )
@@ -74,6 +80,16 @@ func (e *UnknownProviderError) Error() string {
 
 // Is makes the error match [ErrUnknownProvider].
 func (e *UnknownProviderError) Is(target error) bool { return target == ErrUnknownProvider }
+
+// NotSupportedError names a provider that does not offer a call, and the call.
+type NotSupportedError struct{ Provider, Call string }
+
+func (e *NotSupportedError) Error() string {
+	return fmt.Sprintf("locking: %s is not supported by provider %s", e.Call, e.Provider)
+}
+
+// Is makes the error match [ErrNotSupported].
+func (e *NotSupportedError) Is(target error) bool { return target == ErrNotSupported }
 
 // InvalidError names an argument that cannot be, its value, and what was
 // expected.

@@ -19,6 +19,14 @@ type (
 	ExecuteOption interface{ toExecute(o *options) }
 	// ReleaseOption is an option of [Service.Release] and [Service.ReleaseAll].
 	ReleaseOption interface{ toRelease(o *options) }
+	// InspectOption is an option of [Service.Inspect].
+	InspectOption interface{ toInspect(o *toolOptions) }
+	// ListOption is an option of [Service.List].
+	ListOption interface{ toList(o *toolOptions) }
+	// ForceOption is an option of [Service.ForceRelease].
+	ForceOption interface{ toForce(o *toolOptions) }
+	// AuditOption is an option of [Service.Audit].
+	AuditOption interface{ toAudit(o *toolOptions) }
 )
 
 // options is what the options of one call add up to.
@@ -32,6 +40,15 @@ type options struct {
 	waitSet   bool
 }
 
+// toolOptions is what the options of a call add up to that looks at locks, or takes
+// one by force.
+type toolOptions struct {
+	provider string
+	waiters  int
+	foreign  bool
+	now      bool
+}
+
 // ProviderOption is made by [WithProvider].
 type ProviderOption struct{ id string }
 
@@ -43,6 +60,11 @@ func (p ProviderOption) toAcquire(o *options) { o.provider = p.id }
 func (p ProviderOption) toTry(o *options)     { o.provider = p.id }
 func (p ProviderOption) toExecute(o *options) { o.provider = p.id }
 func (p ProviderOption) toRelease(o *options) { o.provider = p.id }
+
+func (p ProviderOption) toInspect(o *toolOptions) { o.provider = p.id }
+func (p ProviderOption) toList(o *toolOptions)    { o.provider = p.id }
+func (p ProviderOption) toForce(o *toolOptions)   { o.provider = p.id }
+func (p ProviderOption) toAudit(o *toolOptions)   { o.provider = p.id }
 
 // OwnerOption is made by [WithOwner].
 type OwnerOption struct{ id string }
@@ -86,6 +108,31 @@ func Wait(d time.Duration) WaitOption { return WaitOption{d} }
 
 func (p WaitOption) toAcquire(o *options) { o.wait, o.waitSet = p.d, true }
 func (p WaitOption) toExecute(o *options) { o.wait, o.waitSet = p.d, true }
+
+// WaitersOption is made by [Waiters].
+type WaitersOption struct{ n int }
+
+// Waiters says of how many waiters to tell at most, 0 to [MaxWaiters].
+func Waiters(n int) WaitersOption { return WaitersOption{n} }
+
+func (p WaitersOption) toInspect(o *toolOptions) { o.waiters = p.n }
+
+// ForeignOption is made by [IncludeForeign].
+type ForeignOption struct{}
+
+// IncludeForeign lists the locks of other programs too, such as Medusa's. The
+// provider may have to page through all that is stored in its namespace.
+func IncludeForeign() ForeignOption { return ForeignOption{} }
+
+func (ForeignOption) toList(o *toolOptions) { o.foreign = true }
+
+// NowOption is made by [Now].
+type NowOption struct{}
+
+// Now hands the key on at once, although its holder may still be at work.
+func Now() NowOption { return NowOption{} }
+
+func (NowOption) toForce(o *toolOptions) { o.now = true }
 
 // check refuses values that no call can honour.
 func (o *options) check() error {

@@ -66,7 +66,7 @@ func Rules() []struct {
 		{"internal/redistest", Rule{Third: []string{goRedis}}},
 		{"locking/lockmem", Rule{Own: []string{"locking/driver"}}},
 		{"locking/lockredis", Rule{Own: []string{"locking/driver", "internal/rediskit"}, Third: []string{goRedis, uuid}}},
-		{"locking/locksteps", Rule{Own: []string{"locking", "steps", "container"}}},
+		{"locking/locksteps", Rule{Own: []string{"locking", "steps", "container", "internal/runctx"}}},
 		{"locking/lockingtest", Rule{Own: []string{"locking", "locking/driver", "locking/lockmem", "internal/runctx"}}},
 		{"store/storemem", Rule{Own: []string{"store"}}},
 		{"store/storesqlite", Rule{Own: []string{"store"}, Third: []string{sqlite}}},

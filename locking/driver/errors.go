@@ -18,6 +18,9 @@ var (
 	ErrNoOffer = errors.New("driver: the ticket has no offer")
 	// ErrDeadlock is matched by [*DeadlockError].
 	ErrDeadlock = errors.New("driver: deadlock")
+	// ErrForeign means that the holder of a key that was to be taken by force is
+	// another program.
+	ErrForeign = errors.New("driver: the holder is another program, which cannot be told: only Now takes its lock")
 	// ErrClosed means that the provider was closed, or was never started.
 	ErrClosed = errors.New("driver: the provider is not running")
 )

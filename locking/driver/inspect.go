@@ -14,16 +14,20 @@ type Inspector interface {
 	// wait for it.
 	Inspect(ctx context.Context, key string, waiters int) (State, error)
 
-	// List returns a page of the keys that are held. While locks come and go, one
-	// that is held all the time is on some page; others may be or not. It never
-	// looks through keys that are no locks, unless the request includes foreign
-	// ones.
+	// List returns a page of the keys that are held; it may be empty, and still have
+	// a next one. While locks come and go, one that is held all the time is on some
+	// page; others may be or not. It never looks through keys that are no locks,
+	// unless the request includes foreign ones.
 	List(ctx context.Context, req ListRequest) (Page, error)
 
 	// ForceRelease takes a key from its holder, compared by owner and token. It
 	// answers whether that holder had it. The key goes on when the holder has
 	// released it, which it is told to do, or when its lease has lapsed; with Now
 	// at once, whatever the holder may still do. A record of it is kept.
+	//
+	// The lock of another program has no token, and its holder cannot be told: it
+	// is named by its owner and a token of zero, and without Now the answer is
+	// [ErrForeign].
 	ForceRelease(ctx context.Context, req ForceRequest) (bool, error)
 
 	// Audit returns the newest records of ForceRelease first, at most limit.
@@ -48,7 +52,7 @@ type State struct {
 	// Expires says that the lock lapses by itself, after TTL.
 	Expires bool
 	TTL     time.Duration
-	Since   time.Time // on the server's clock
+	Since   time.Time // of the present token, on the server's clock
 	// Revoked says that the key was taken by force, for Reason, and is still kept
 	// from others.
 	Revoked bool

@@ -213,7 +213,7 @@ func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group)
 
 func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group) (bool, error) {
 	for sent := 1; ; sent++ {
-		reply, err := p.send(ctx, direct, cancelScript, append(g.command(cancelScript, 2), id, owner))
+		reply, err := p.send(ctx, cancelScript, append(g.command(cancelScript, 2), id, owner))
 		if err == nil {
 			list, ok := reply.([]any)
 			r := reader{list: list}

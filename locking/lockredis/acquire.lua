@@ -1,50 +1,56 @@
--- Takes all keys of a request, or none; a request that waits enters their queues.
+-- Answers requests one after the other. Each takes all its keys, or none; one that
+-- waits enters their queues.
 --
--- KEYS  as queue.lua says
--- ARGV  owner, generation, time to live in ms (0: none), request id,
---       mode (try, wait or ticket), then in one text with spaces: class of rank
---       (0: compensation, 2: others), birth in µs (0: plain), the place it had in
---       the queue before (0: none), the process's liveness in ms (0: its key is
---       fresh), the process; then enclosing owners…
+-- KEYS  as queue.lua says: the keys of the first request, then of the second, …
+-- ARGV  the process, then for each request: owner, id, shape, enclosing owners…
+--       A shape has, with spaces: mode (try, wait or ticket), time to live in ms
+--       (0: none), number of keys, number of enclosing owners, generation
+--       ("epoch:attempt"), class of rank (0: compensation, 2: others), birth in µs
+--       (0: plain), the place it had in the queue before (0: none), the process's
+--       liveness in ms (0: its key is fresh).
 --
--- Returns {1, then for each key: token, joined, remaining ms (-1: none), offer}
+-- Returns for each request
+--      a token: all its keys were free, and are now its own for its time to live
+--      or {1, then for each key: token, joined, remaining ms (-1: none), offer}
 --      or {0, number of the busy key, its owner or '', its remaining ms (-1: none),
---         whether dead waiters are left} to a request that does not wait
+--         whether dead waiters are left} when it does not wait
 --      or {2, place, number of the busy key, its owner or '', its remaining ms,
 --         whether its holder is foreign, whether dead waiters are left}
 --      or {-1} when a later generation of the owner has a key, or it was revoked
 --      or {-2, for each edge of a deadlock: owner, lock, holder}
+--      or {-3, an error}
 --
 -- A request that is sent again is found by its id and answered as it stands.
-local call = redis.call
-local owner, ttl, id, mode = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
+local call, format = redis.call, string.format
 
--- Most often there is one key, it is free, and nobody waits.
-if #KEYS == 6 and mode ~= 'ticket' then
-  local lock = KEYS[5]
-  local values = call('MGET', lock, KEYS[1])
-  if not values[1] and call('EXISTS', KEYS[6]) == 0 then
-    local time = call('TIME')
+-- Most often there is one request for one key, it is free, and nobody waits.
+if #KEYS == 6 and #ARGV == 4 then
+  local ttl, generation = string.match(ARGV[4], '^%a+ (%d+) 1 0 (%d+:%d+)')
+  local values = ttl and string.sub(ARGV[4], 1, 6) ~= 'ticket' and call('MGET', KEYS[5], KEYS[1])
+  if values and not values[1] and call('EXISTS', KEYS[6]) == 0 then
+    local owner, time, last = ARGV[2], call('TIME'), values[2]
     local token = time[1] .. string.sub('00000' .. time[2], -6)
-    local last = values[2]
     if last and (#last ~= 16 or last >= token) then
-      token = string.format('%016.0f', math.max(tonumber(token), tonumber(last) + 1))
+      token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
     end
     local expires, set = '-1', nil
     if ttl ~= '0' then
-      expires = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl)
-      set = call('SET', lock, owner, 'NX', 'PXAT', expires)
-    else
-      set = call('SET', lock, owner, 'NX')
+      expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl)
     end
-    if not set then
-      return redis.error_reply('WRONGTYPE the lock ' .. lock .. ' is kept as another type than a string')
-    end
+    -- The record is written first: one without its lock is void, while a lock without
+    -- its record would be nobody's.
+    call('HSET', KEYS[4], KEYS[5], cmsgpack.pack(owner, generation, token, expires, ARGV[3]))
     call('SET', KEYS[1], token)
-    call('HSET', KEYS[4], lock, cmsgpack.pack(owner, ARGV[2], token, expires, id))
-    if owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:' then
+    if expires == '-1' then
+      set = call('SET', KEYS[5], owner, 'NX')
+    else
+      set = call('SET', KEYS[5], owner, 'NX', 'PXAT', expires)
+    end
+    if set and (owner == '*' or string.sub(owner, 1, 8) == 'execute:') then
+      return { token }
+    elseif set then
       local list = string.sub(KEYS[1], 1, -2) .. 'o:' .. owner
-      call('SADD', list, lock)
+      call('SADD', list, KEYS[5])
       if expires == '-1' then
         call('PERSIST', list)
       elseif call('SCARD', list) == 1 then
@@ -52,136 +58,340 @@ if #KEYS == 6 and mode ~= 'ticket' then
       else
         call('PEXPIREAT', list, expires, 'GT')
       end
+      return { token }
     end
-    return { 1, token, 0, expires == '-1' and -1 or ttl, 0 }
+    call('HDEL', KEYS[4], KEYS[5])
+    return { { -3, 'WRONGTYPE the lock ' .. KEYS[5] .. ' is kept as another type than a string' } }
   end
+end
+
+local locks, queues = {}, {}
+for i = 1, #KEYS / 2 - 2 do
+  locks[i], queues[i] = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
+end
+
+-- Calls f for the list's parts: so many arguments can be passed at once.
+local function parts(n, f)
+  for from = 1, n, 2000 do
+    f(from, math.min(from + 1999, n))
+  end
+end
+
+local values, queued = {}, 0
+parts(#locks, function(from, upto)
+  for i, value in ipairs(call('MGET', unpack(locks, from, upto))) do
+    values[from + i - 1] = value
+  end
+  queued = queued + call('EXISTS', unpack(queues, from, upto))
+end)
+local time, last = call('TIME'), call('GET', KEYS[1])
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+-- No key is in two of the requests that are granted here: one token does for all.
+local token = time[1] .. string.sub('00000' .. time[2], -6)
+if last and (#last ~= 16 or last >= token) then
+  token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
+end
+local records, taken, ends, shapes = {}, {}, { ['0'] = '-1' }, {}
+
+-- Most requests of a batch have the same shape.
+local function shape(text)
+  local s = shapes[text]
+  if not s then
+    s = {}
+    s.mode, s.ttl, s.keys, s.enclosing, s.generation, s.class, s.born, s.place, s.liveness =
+      string.match(text, '^(%a+) (%d+) (%d+) (%d+) (%d+:%d+) (%d+) (%d+) (%d+) (%d+)$')
+    s.keys, s.enclosing = tonumber(s.keys), tonumber(s.enclosing)
+    s.plain = string.sub(text, 1, 4) == 'wait' and s.keys == 1 and s.enclosing == 0
+      and s.class == '2' and s.born == '0' and s.place == '0'
+    shapes[text] = s
+  end
+  return s
+end
+
+-- Most often all keys are free, and nobody waits.
+local function free(r)
+  for i = r.key, r.key + r.shape.keys - 1 do
+    if values[i] or taken[locks[i]] or (queued > 0 and call('EXISTS', queues[i]) == 1) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Puts a request down for its keys.
+local function book(r)
+  local ttl = r.shape.ttl
+  local expires = ends[ttl]
+  if not expires then
+    expires = format('%.0f', clock + ttl)
+    ends[ttl] = expires
+  end
+  r.expires = expires
+  local record = cmsgpack.pack(r.owner, r.shape.generation, token, expires, r.id)
+  local n = #records
+  for i = r.key, r.key + r.shape.keys - 1 do
+    records[n + 1], records[n + 2] = locks[i], record
+    n = n + 2
+    taken[locks[i]] = r.owner
+  end
+end
+
+local function take(r)
+  local owner, expires, from, upto = r.owner, r.expires, r.key, r.key + r.shape.keys - 1
+  for i = from, upto do
+    local set
+    if expires == '-1' then
+      set = call('SET', locks[i], owner, 'NX')
+    else
+      set = call('SET', locks[i], owner, 'NX', 'PXAT', expires)
+    end
+    if not set then -- it is there, and is no string
+      for j = from, i - 1 do
+        call('DEL', locks[j])
+      end
+      parts(upto - from + 1, function(a, b)
+        call('HDEL', KEYS[4], unpack(locks, from + a - 1, from + b - 1))
+      end)
+      error('WRONGTYPE the lock ' .. locks[i] .. ' is kept as another type than a string', 0)
+    end
+  end
+  if owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:' then
+    local list = string.sub(KEYS[1], 1, -2) .. 'o:' .. owner
+    parts(upto - from + 1, function(a, b)
+      call('SADD', list, unpack(locks, from + a - 1, from + b - 1))
+    end)
+    if expires == '-1' then
+      call('PERSIST', list)
+    elseif call('SCARD', list) == upto - from + 1 then
+      call('PEXPIREAT', list, expires)
+    else
+      call('PEXPIREAT', list, expires, 'GT')
+    end
+  end
+  return token
+end
+
+local answers = {}
+
+-- Notes what a request is answered. An error is one request's own, whatever becomes
+-- of the others in the call.
+local function answer(r, f)
+  local ok, got = pcall(f, r)
+  if not ok then
+    got = { -3, type(got) == 'table' and got.err or tostring(got) }
+  end
+  answers[r.number] = got
+  return got
+end
+
+local granted, rest = {}, {}
+local arg, key, number = 2, 1, 0
+while arg <= #ARGV do
+  number = number + 1
+  local s = shape(ARGV[arg + 2])
+  local r = { owner = ARGV[arg], id = ARGV[arg + 1], shape = s, arg = arg, key = key, number = number }
+  if s.mode ~= 'ticket' and free(r) then
+    book(r)
+    granted[#granted + 1] = r
+  else
+    rest[#rest + 1] = r
+  end
+  arg = arg + 3 + s.enclosing
+  key = key + s.keys
+end
+if #granted > 0 then -- as above, the records are written first
+  parts(#records, function(from, upto)
+    call('HSET', KEYS[4], unpack(records, from, upto))
+  end)
+  call('SET', KEYS[1], token)
+  for _, r in ipairs(granted) do
+    answer(r, take)
+  end
+end
+
+-- Else it is most often one key that another has, and a request that no circle can
+-- be made of: its owner holds nothing. It goes to the end of the queue.
+local function join(r)
+  local s, lock = r.shape, locks[r.key]
+  local h = s.plain and (r.owner == '*' or string.sub(r.owner, 1, 8) == 'execute:') and (taken[lock] or values[r.key])
+  if not h or (h == r.owner and h ~= '*') then
+    return nil
+  end
+  local raw, stands, foreign = call('HGET', KEYS[4], lock), call('PEXPIRETIME', lock), 1
+  if raw then
+    local had, _, _, expires, request = cmsgpack.unpack(raw)
+    if had == h and tonumber(expires) == stands then
+      if request == r.id then
+        return nil -- asked before, and granted
+      end
+      foreign = 0
+    end
+  end
+  if call('HEXISTS', KEYS[3], r.id) == 1 then
+    return nil -- asked before
+  end
+  local score = 2 * 2 ^ 44 + call('INCR', KEYS[2])
+  call('HSET', KEYS[3], r.id, cmsgpack.pack({
+    owner = r.owner, epoch = 0, attempt = 0, ttl = tonumber(s.ttl), process = ARGV[1], score = score, since = clock,
+    keys = { lock, queues[r.key] }, behalf = {}, born = 0,
+  }))
+  call('ZADD', queues[r.key], score, r.id)
+  if s.liveness ~= '0' then
+    call('SET', string.sub(KEYS[1], 1, -2) .. 'p:' .. ARGV[1], '', 'PX', s.liveness)
+  end
+  return { 2, score, 1, h, stands < 0 and -1 or stands - clock, foreign, 0 }
+end
+
+local left = {}
+for _, r in ipairs(rest) do
+  if not answer(r, join) then
+    left[#left + 1] = r
+  end
+end
+if #left == 0 then
+  return answers
 end
 
 --include queue.lua
 --include serve.lua
 
-local epoch, attempt = string.match(ARGV[2], '^(%d+):(%d+)$')
-local class, born, place, liveness, process = string.match(ARGV[6], '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-class, place = tonumber(class), tonumber(place)
-local request = {
-  owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), ttl = tonumber(ttl), process = process,
-  ticket = mode == 'ticket' or nil, born = tonumber(born), since = now, keys = {}, behalf = {},
-}
-for i = 5, #KEYS do
-  request.keys[i - 4] = KEYS[i]
+lives[ARGV[1]] = true
+
+-- Reads a request from the arguments.
+local function read(r)
+  local s = r.shape
+  local epoch, attempt = string.match(s.generation, '^(%d+):(%d+)$')
+  local request = {
+    owner = r.owner, epoch = tonumber(epoch), attempt = tonumber(attempt), ttl = tonumber(s.ttl),
+    process = ARGV[1], ticket = s.mode == 'ticket' or nil, born = tonumber(s.born), since = now,
+    keys = {}, behalf = {},
+  }
+  for i = 2 * r.key + 3, 2 * (r.key + s.keys) + 2 do
+    request.keys[#request.keys + 1] = KEYS[i]
+  end
+  for i = r.arg + 3, r.arg + 2 + s.enclosing do
+    request.behalf[#request.behalf + 1] = ARGV[i]
+  end
+  if s.liveness ~= '0' then
+    call('SET', hub .. 'p:' .. ARGV[1], '', 'PX', s.liveness)
+  end
+  return request, r.id, s.mode, tonumber(s.class), tonumber(s.place)
 end
-for i = 7, #ARGV do
-  request.behalf[#request.behalf + 1] = ARGV[i]
-end
-if liveness ~= '0' then
-  call('SET', hub .. 'p:' .. process, '', 'PX', liveness)
-end
-lives[request.process] = true
 
 -- Asked before: what was granted then, is granted.
-local function granted()
-  local answer = { 1 }
+local function as_before(id, request)
+  local known = { 1 }
   for i = 1, #request.keys, 2 do
-    local r = holder(request.keys[i]) == owner and record(request.keys[i])
+    local r = holder(request.keys[i]) == request.owner and record(request.keys[i])
     if not r or r.request ~= id then
       return nil
     end
-    local n = #answer
-    answer[n + 1], answer[n + 2] = r.token, 0
-    answer[n + 3], answer[n + 4] = r.expires < 0 and -1 or r.expires - now, r.offer and 1 or 0
+    local n = #known
+    known[n + 1], known[n + 2] = r.token, 0
+    known[n + 3], known[n + 4] = r.expires < 0 and -1 or r.expires - now, r.offer and 1 or 0
   end
-  return answer
-end
-local before = granted()
-if before then
-  return before
+  return known
 end
 
--- Asked before, and still waiting: it gets its old place, this process and this
--- generation.
-local old = mode ~= 'try' and waiter(id)
-if old then
-  place = old.score
-  request.since = old.since
-  request.offered = nil
-end
-
-if class > 1 then
-  if #request.behalf > 0 or (listed(owner) and call('EXISTS', hub .. 'o:' .. owner) == 1) then
-    class = 1
+local function ask(r)
+  local request, id, mode, class, place = read(r)
+  local owner = request.owner
+  local before = as_before(id, request)
+  if before then
+    return before
   end
-end
-if owner ~= '*' then
-  request.behalf[#request.behalf + 1] = owner
-end
--- Before it has a ticket it counts as the last of its class.
-request.score = place > 0 and place or (class + 1) * CLASS - 1
 
-local what, at, own = obstacles(request)
-if what == 'revoked' then
+  -- Asked before, and still waiting: it gets its old place, this process and this
+  -- generation.
+  local old = mode ~= 'try' and waiter(id)
   if old then
-    leave(id, old)
-    serve()
+    place = old.score
+    request.since = old.since
+    request.offered = nil
   end
-  return { -1 }
-end
-if not what then
-  at = queued(id, request, own)
-  if not at then
+
+  if class > 1 then
+    if #request.behalf > 0 or (listed(owner) and call('EXISTS', hub .. 'o:' .. owner) == 1) then
+      class = 1
+    end
+  end
+  if listed(owner) then
+    request.behalf[#request.behalf + 1] = owner
+  end
+  -- Before it has a ticket it counts as the last of its class.
+  request.score = place > 0 and place or (class + 1) * CLASS - 1
+
+  local what, at, own = obstacles(request)
+  if what == 'revoked' then
     if old then
       leave(id, old)
+      serve()
     end
-    if mode == 'ticket' then
-      enter(id, request)
-      local answer = give_all(id, request, own, true)
-      for i = 2, #request.keys, 2 do
-        call('ZADD', request.keys[i], ASIDE + request.score, id)
+    return { -1 }
+  end
+  if not what then
+    at = queued(id, request, own)
+    if not at then
+      if old then
+        leave(id, old)
       end
-      request.offered = true
-      call('HSET', KEYS[3], id, pack(request))
-      unblock_owners(id, request)
+      if mode == 'ticket' then
+        enter(id, request)
+        local given = give_all(id, request, own, true)
+        for i = 2, #request.keys, 2 do
+          call('ZADD', request.keys[i], ASIDE + request.score, id)
+        end
+        request.offered = true
+        call('HSET', KEYS[3], id, pack(request))
+        unblock_owners(id, request)
+        revisit(owner)
+        serve()
+        return { 1, unpack(given) }
+      end
+      local given = give_all(id, request, own, false)
       revisit(owner)
       serve()
-      return { 1, unpack(answer) }
+      return { 1, unpack(given) }
     end
-    local answer = give_all(id, request, own, false)
-    revisit(owner)
-    serve()
-    return { 1, unpack(answer) }
   end
-end
 
-local lock = request.keys[at]
-local has = holder(lock) or ''
-local left = call('PTTL', lock)
-if mode == 'try' then
+  local lock = request.keys[at]
+  local has = holder(lock) or ''
+  local left = call('PTTL', lock)
+  if mode == 'try' then
+    serve()
+    return { 0, (at + 1) / 2, has, left, more }
+  end
+
+  if place == 0 then
+    request.score = class * CLASS + call('INCR', KEYS[2])
+  end
+  local victim, edges
+  repeat
+    victim, edges = deadlock(id, request)
+    if victim == id then
+      if old then
+        leave(id, old)
+      end
+      serve()
+      return { -2, unpack(edges) }
+    elseif victim then
+      give_up(victim, waiter(victim), 'd', unpack(edges))
+    end
+  until not victim
+  if old then
+    unblock_owners(id, old)
+  end
+  enter(id, request)
   serve()
-  return { 0, (at + 1) / 2, has, left, more }
+  local foreign = 0
+  if has ~= '' and not record(lock) then
+    foreign = 1
+  end
+  return { 2, request.score, (at + 1) / 2, has, left, foreign, more }
 end
 
-if place == 0 then
-  request.score = class * CLASS + call('INCR', KEYS[2])
+for _, r in ipairs(left) do
+  answer(r, ask)
 end
-local victim, edges
-repeat
-  victim, edges = deadlock(id, request)
-  if victim == id then
-    if old then
-      leave(id, old)
-    end
-    serve()
-    return { -2, unpack(edges) }
-  elseif victim then
-    give_up(victim, waiter(victim), 'd', unpack(edges))
-  end
-until not victim
-if old then
-  unblock_owners(id, old)
-end
-enter(id, request)
-serve()
-local foreign = 0
-if has ~= '' and not record(lock) then
-  foreign = 1
-end
-return { 2, request.score, (at + 1) / 2, has, left, foreign, more }
+return answers

@@ -57,56 +57,58 @@ const (
 
 // put sends the ask once.
 func (p *Provider) put(ctx context.Context, a *ask) (answer, error) {
-	args := p.askCommand(a)
 	sent := time.Now()
-	reply, err := p.send(ctx, shared, acquireScript, args)
-	if err != nil {
+	sh := p.askShare(a, sent)
+	if err := p.ask(ctx, shared, sh); err != nil {
 		return answer{}, err
 	}
-	return p.readAnswer(a, reply, sent)
+	return p.readAnswer(a, sh.answers[0], sent)
 }
 
-func (p *Provider) askCommand(a *ask) []any {
+// askShare is the ask as acquire.lua takes it.
+func (p *Provider) askShare(a *ask, now time.Time) *share {
+	args := make([]string, 3, 3+len(a.req.Enclosing))
+	args[0], args[1], args[2] = a.req.Owner, a.id, p.shape(a, now)
+	return &share{
+		script: acquireScript, hub: a.group.hub, names: a.group.names(), count: 1,
+		args: append(args, a.req.Enclosing...),
+	}
+}
+
+// shape is what most requests have in common with many others: see acquire.lua.
+func (p *Provider) shape(a *ask, now time.Time) string {
 	req := a.req
-	args := a.group.command(acquireScript, 6+len(req.Enclosing))
-	args = append(args, req.Owner, generationText(req.Generation), millis(req.TTL), a.id, a.mode, p.circumstances(a))
-	for _, owner := range req.Enclosing {
-		args = append(args, owner)
-	}
-	return args
-}
-
-// generationText is a generation as the scripts take it.
-func generationText(g driver.Generation) string {
-	if g == (driver.Generation{}) {
-		return "0:0"
-	}
-	return strconv.FormatUint(g.Epoch, 10) + ":" + strconv.FormatUint(g.Attempt, 10)
-}
-
-// circumstances are what only a request that has to wait is asked for. They are in
-// one text, which for most requests is the same.
-func (p *Provider) circumstances(a *ask) string {
-	live := p.liveness(a)
-	if live == 0 && a.place == 0 && a.req.Rank == driver.Forward && a.req.Born == 0 {
-		return p.plain
-	}
-	class := classOther
-	if a.req.Rank == driver.Compensation {
+	class := int64(classOther)
+	if req.Rank == driver.Compensation {
 		class = classCompensation
 	}
-	return fmt.Sprint(class, " ", a.req.Born, " ", a.place, " ", live, " ", p.self)
+	b := make([]byte, 0, 64)
+	b = append(b, a.mode...)
+	for _, n := range []int64{millis(req.TTL), int64(len(a.group.at)), int64(len(req.Enclosing))} {
+		b = strconv.AppendInt(append(b, ' '), n, 10)
+	}
+	b = strconv.AppendUint(append(b, ' '), req.Generation.Epoch, 10)
+	b = strconv.AppendUint(append(b, ':'), req.Generation.Attempt, 10)
+	b = strconv.AppendInt(append(b, ' '), class, 10)
+	b = strconv.AppendUint(append(b, ' '), req.Born, 10)
+	for _, n := range []int64{a.place, p.liveness(a, now)} {
+		b = strconv.AppendInt(append(b, ' '), n, 10)
+	}
+	return string(b)
 }
 
 // liveness is what a request has to say of this process's liveness: nothing when
-// it was said a moment ago, or when the request does not wait.
-func (p *Provider) liveness(a *ask) int64 {
-	now := time.Since(p.born)
-	if a.mode == modeTry || now-time.Duration(a.group.hub.announced.Load()) < tickInterval {
+// the server was told a moment ago, or when the request does not wait.
+func (p *Provider) liveness(a *ask, now time.Time) int64 {
+	if a.mode == modeTry || now.Sub(p.born)-time.Duration(a.group.hub.announced.Load()) < tickInterval {
 		return 0
 	}
-	a.group.hub.announced.Store(int64(now))
 	return livenessTime.Milliseconds()
+}
+
+// announced notes that the server was told of this process's liveness.
+func (p *Provider) announced(h *hub, sent time.Time) {
+	h.announced.Store(int64(sent.Sub(p.born)))
 }
 
 // millis is a time to live as the scripts take it: 0 is none.
@@ -130,6 +132,9 @@ func badReply(script string, reply any) error {
 
 // readAnswer reads what acquire.lua answered.
 func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error) {
+	if token, ok := reply.(string); ok {
+		return p.readToken(a, token, sent)
+	}
 	list, ok := reply.([]any)
 	if !ok || len(list) == 0 {
 		return answer{}, badReply(acquireScript.name, reply)
@@ -142,6 +147,7 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 	case 0, 2:
 		if kind == 2 {
 			got.kind, got.place = answerWaiting, r.number()
+			p.announced(a.group.hub, sent)
 		} else {
 			got.kind = answerBusy
 		}
@@ -159,6 +165,10 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 		got.kind = answerRevoked
 	case -2:
 		got.kind, got.circle = answerDeadlock, p.readCircle(&r)
+	case -3:
+		if text := r.text(); !r.bad {
+			return answer{}, scriptError(text)
+		}
 	default:
 		r.bad = true
 	}
@@ -166,6 +176,26 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 		return answer{}, badReply(acquireScript.name, reply)
 	}
 	return got, nil
+}
+
+// readToken reads the answer to a request whose keys were all free.
+func (p *Provider) readToken(a *ask, text string, sent time.Time) (answer, error) {
+	token, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || token == 0 {
+		return answer{}, badReply(acquireScript.name, text)
+	}
+	left := int64(-1)
+	if a.req.TTL > 0 {
+		left = millis(a.req.TTL)
+	}
+	holds := make([]driver.Granted, len(a.group.at))
+	for i, at := range a.group.at {
+		holds[i] = driver.Granted{
+			Hold:  driver.Hold{Key: a.req.Keys[at], Owner: a.req.Owner, Generation: a.req.Generation, Token: driver.Token(token)},
+			Until: until(sent, left),
+		}
+	}
+	return answer{kind: answerGranted, holds: holds}, nil
 }
 
 // readCircle reads the edges of a deadlock.

@@ -1,13 +1,12 @@
 package lockredis
 
 import (
+	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -27,8 +26,8 @@ const (
 	staleAfter = 3 * time.Second
 	// staleMost is how many requests a tick states again for that reason.
 	staleMost = 16
-	// restateMost is how many requests go in one pipeline.
-	restateMost = 200
+	// restateMost is how many requests are stated in one call.
+	restateMost = 50
 )
 
 // schedule makes the clock strike at the given moment, or earlier. It requires
@@ -161,9 +160,10 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	if janitor {
 		cursor = c.janitor
 	}
-	c.sent[mark] = time.Now()
+	sent := time.Now()
+	c.sent[mark] = sent
 	s.mu.Unlock()
-	reply, err := p.send(ctx, direct, tickScript, append(g.command(tickScript, 5),
+	reply, err := p.send(ctx, tickScript, append(g.command(tickScript, 5),
 		p.self, livenessTime.Milliseconds(), strconv.FormatUint(mark, 10), cursor[0], cursor[1]))
 	if err != nil {
 		return false, err
@@ -176,7 +176,7 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.hub.announced.Store(int64(time.Since(p.born)))
+	p.announced(g.hub, sent)
 	if janitor {
 		c.janitor = next
 	}
@@ -268,7 +268,7 @@ func (p *Provider) restateStale(ctx context.Context) {
 	if silent {
 		p.push.renew()
 	}
-	for chunk := range slices.Chunk(list, restateMost) {
+	for chunk := range byHub(list) {
 		if err := p.restate(ctx, chunk); err != nil {
 			p.log.Warn("lockredis: requests that wait could not be stated again; that is tried at the next tick", "requests", len(list), "error", err)
 			s.mu.Lock()
@@ -279,44 +279,52 @@ func (p *Provider) restateStale(ctx context.Context) {
 	}
 }
 
+// byHub yields waits that can be stated in one call.
+func byHub(list []*wait) iter.Seq[[]*wait] {
+	hubs := make(map[*hub][]*wait)
+	for _, w := range list {
+		hubs[w.ask.group.hub] = append(hubs[w.ask.group.hub], w)
+	}
+	return func(yield func([]*wait) bool) {
+		for _, of := range hubs {
+			for chunk := range slices.Chunk(of, restateMost) {
+				if !yield(chunk) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // restate asks the server where requests stand, or to put them where they stood.
+// They are of one hub.
 func (p *Provider) restate(ctx context.Context, list []*wait) error {
 	asks := make([]ask, len(list))
-	cmds := make([]redis.Cmder, len(list))
+	shares := make([]*share, len(list))
 	p.waits.mu.Lock()
 	for i, w := range list {
 		asks[i] = *w.ask
 	}
 	p.waits.mu.Unlock()
-	for i := range asks {
-		cmds[i] = redis.NewCmd(ctx, p.askCommand(&asks[i])...)
-	}
 	sent := time.Now()
-	line := p.client.Pipeline()
-	if err := line.BatchProcess(ctx, cmds...); err != nil {
-		return err
+	for i := range asks {
+		shares[i] = p.askShare(&asks[i], sent)
 	}
-	_, _ = line.Exec(ctx) // each command has its own error
-	var first error
-	for i, cmd := range cmds {
-		c, _ := cmd.(*redis.Cmd)
-		reply, err := c.Result()
+	p.sendShares(ctx, shares)
+	var errs error
+	for i, sh := range shares {
 		var got answer
+		err := sh.err
 		if err == nil {
-			got, err = p.readAnswer(&asks[i], reply, sent)
+			got, err = p.readAnswer(&asks[i], sh.answers[0], sent)
 		}
 		if err != nil {
-			if first == nil {
-				first = err
-			}
+			errs = cmp.Or(errs, err)
 			continue
 		}
 		p.restated(ctx, list[i], &got, sent)
 	}
-	if first != nil && strings.HasPrefix(first.Error(), "NOSCRIPT") {
-		return p.client.ScriptLoad(ctx, acquireScript.source).Err()
-	}
-	return first
+	return errs
 }
 
 // restated acts on the answer to a request that was stated again.

@@ -60,6 +60,15 @@ func (g *group) command(s *script, room int) []any {
 	return args
 }
 
+// names are the group's keys as the scripts take them: lock, queue, …
+func (g *group) names() []string {
+	names := make([]string, 0, 2*len(g.places))
+	for i := range g.places {
+		names = append(names, g.places[i].lock, g.places[i].queue)
+	}
+	return names
+}
+
 func keysOf(holds []driver.Hold) []string {
 	keys := make([]string, len(holds))
 	for i, h := range holds {

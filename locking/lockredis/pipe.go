@@ -5,44 +5,59 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// pipe sends the commands of many callers together. A caller that finds a batch
-// place free sends at once what is there, its own command alone most often, so a
-// lone caller pays nothing. Those who come while all places are taken queue up;
-// when a place gets free the first of them sends for all.
+// share is what one caller asks of a script that answers several callers in one
+// call: the names of its keys, its arguments, and how many of the answers are its
+// own.
+type share struct {
+	script *script
+	hub    *hub
+	names  []string // lock, queue, …
+	args   []string
+	count  int
+
+	answers []any
+	more    bool // dead waiters are left
+	err     error
+
+	wake  chan struct{} // it has been answered, or is to send its batch
+	batch []*share      // that it is to send, itself the first; guarded by pipe.mu
+}
+
+// pipe sends what many callers ask in one call of the script. A caller that finds a
+// place free sends at once what is there, its own share alone most often, so a lone
+// caller pays nothing. Those who come while all places are taken queue up; when a
+// place gets free the first of them sends for all.
 //
 // go-redis has something like it (AutoPipeline), still experimental in 9.23: it
-// heeds no contexts, and waits for stragglers.
+// heeds no contexts, waits for stragglers, and has the server run one script for each
+// caller, which costs it the most.
 //
 // Invariants:
 //  1. At most places batches are under way.
-//  2. While commands are queued all places are taken, or one of the queued callers
-//     has been told to send.
+//  2. While shares are queued all places are taken. A place that gets free goes to
+//     the first in the queue together with its batch, so each share is in the queue,
+//     or in the batch of one caller that sends it in any case.
 type pipe struct {
-	client redis.UniversalClient
-	most   int // commands in a batch
+	send func(ctx context.Context, batch []*share)
+	most int // shares in a batch
 
 	mu     sync.Mutex
 	places int
-	queue  []*ride
+	queue  []*share
 }
 
-// ride is one caller's command in the queue.
-type ride struct {
-	cmd  *redis.Cmd
-	lead chan struct{} // this caller is to send for all
-	done chan struct{} // closed when the command has been answered, or has failed
-}
+// pipeNames is how many keys the shares of a batch have together, unless one alone
+// has more.
+const pipeNames = 1000
 
-func newPipe(client redis.UniversalClient, places, most int) *pipe {
-	return &pipe{client: client, most: most, places: places}
+func newPipe(send func(context.Context, []*share), places, most int) *pipe {
+	return &pipe{send: send, most: most, places: places}
 }
 
 // inFlightError says that ctx ended while a command was on its way. The command may
-// be carried out; done is closed when that can be told.
+// be carried out; done gets something when that can be told.
 type inFlightError struct {
 	error
 	done <-chan struct{}
@@ -59,38 +74,77 @@ func (e *notSentError) Unwrap() error { return e.error }
 // its context ends. Its answer is almost always at hand by then.
 const inFlightGrace = 50 * time.Millisecond
 
-// process runs one command.
-func (p *pipe) process(ctx context.Context, cmd *redis.Cmd) error {
+// process has a share answered. Unless it returns nil the share is not to be read.
+func (p *pipe) process(ctx context.Context, s *share) error {
 	p.mu.Lock()
 	if p.places > 0 {
 		p.places--
 		p.mu.Unlock()
-		err := p.client.Process(ctx, cmd)
+		p.send(ctx, []*share{s})
 		p.next()
-		return err
+		return s.err
 	}
-	r := &ride{cmd: cmd, lead: make(chan struct{}, 1), done: make(chan struct{})}
-	p.queue = append(p.queue, r)
+	s.wake = make(chan struct{}, 1)
+	p.queue = append(p.queue, s)
 	p.mu.Unlock()
 	select {
-	case <-r.lead:
-		p.drive(ctx)
-		return cmd.Err()
-	case <-r.done:
-		return cmd.Err()
+	case <-s.wake:
+		return p.woken(ctx, s)
 	case <-ctx.Done():
 	}
-	if p.desert(r) {
+	switch p.desert(s) {
+	case stillQueued:
 		return &notSentError{ctx.Err()}
+	case toSend:
+		return p.woken(ctx, s)
+	case onItsWay:
 	}
 	grace := time.NewTimer(inFlightGrace)
 	defer grace.Stop()
 	select {
-	case <-r.done:
-		return cmd.Err()
+	case <-s.wake:
+		return s.err
 	case <-grace.C:
-		return &inFlightError{ctx.Err(), r.done}
+		return &inFlightError{ctx.Err(), s.wake}
 	}
+}
+
+// woken goes on with a share that is answered, or whose turn it is to send a batch.
+func (p *pipe) woken(ctx context.Context, s *share) error {
+	p.mu.Lock()
+	batch := s.batch
+	s.batch = nil
+	p.mu.Unlock()
+	if batch == nil {
+		return s.err
+	}
+	// One caller's end must not end the others' commands: the client's own read and
+	// write timeouts bound the batch.
+	all := ctx
+	if len(batch) > 1 {
+		all = context.WithoutCancel(ctx)
+	}
+	p.send(all, batch)
+	p.next()
+	for _, other := range batch[1:] {
+		other.wake <- struct{}{}
+	}
+	return s.err
+}
+
+// cut takes a batch from the head of the queue; it requires mu.
+func (p *pipe) cut() []*share {
+	n, names := 0, 0
+	for n < min(len(p.queue), p.most) {
+		names += len(p.queue[n].names)
+		if n > 0 && names > 2*pipeNames {
+			break
+		}
+		n++
+	}
+	batch := slices.Clone(p.queue[:n])
+	p.queue = slices.Delete(p.queue, 0, n)
+	return batch
 }
 
 // next frees a place, or gives it to the first in the queue.
@@ -101,56 +155,30 @@ func (p *pipe) next() {
 		p.places++
 		return
 	}
-	p.queue[0].lead <- struct{}{}
+	batch := p.cut()
+	batch[0].batch = batch
+	batch[0].wake <- struct{}{}
 }
 
-// drive sends what is queued. The caller's own command is the first.
-func (p *pipe) drive(ctx context.Context) {
-	p.mu.Lock()
-	n := min(len(p.queue), p.most)
-	batch := p.queue[:n:n]
-	p.queue = p.queue[n:]
-	if len(p.queue) == 0 {
-		p.queue = nil
-	}
-	p.mu.Unlock()
-	cmds := make([]redis.Cmder, len(batch))
-	for i, r := range batch {
-		cmds[i] = r.cmd
-	}
-	// One caller's end must not end the others' commands: the client's own read and
-	// write timeouts bound the batch.
-	all := ctx
-	if n > 1 {
-		all = context.WithoutCancel(ctx)
-	}
-	line := p.client.Pipeline()
-	_ = line.BatchProcess(all, cmds...) // it only queues them
-	_, _ = line.Exec(all)               // each command has its own error
-	p.next()
-	for _, r := range batch {
-		close(r.done)
-	}
-}
+// whereabouts of a share whose caller's context has ended.
+type whereabouts int
 
-// desert takes a caller out whose context has ended. It answers false when the
-// command is on its way.
-func (p *pipe) desert(r *ride) bool {
+const (
+	stillQueued whereabouts = iota // it is taken out, and was not sent
+	toSend                         // its caller is to send a batch
+	onItsWay
+)
+
+// desert takes a share out of the queue, if it still is there.
+func (p *pipe) desert(s *share) whereabouts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.Index(p.queue, r)
-	if i < 0 {
-		return false
+	if i := slices.Index(p.queue, s); i >= 0 {
+		p.queue = slices.Delete(p.queue, i, i+1)
+		return stillQueued
 	}
-	p.queue = slices.Delete(p.queue, i, i+1)
-	select {
-	case <-r.lead: // it was to send for all: the next one does
-		if len(p.queue) > 0 {
-			p.queue[0].lead <- struct{}{}
-		} else {
-			p.places++
-		}
-	default:
+	if s.batch != nil {
+		return toSend
 	}
-	return true
+	return onItsWay
 }

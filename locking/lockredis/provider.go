@@ -42,7 +42,6 @@ type Provider struct {
 	// self is the name of this process among those that use the server.
 	self     string
 	born     time.Time
-	plain    string // the circumstances of a request without any
 	requests atomic.Uint64
 
 	waits *waits
@@ -62,7 +61,7 @@ var (
 // New returns a provider. It connects when it is started.
 func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
 
-// The batches of [pipe]: how many are under way at most, and how many commands
+// The batches of [pipe]: how many are under way at most, and how many shares
 // each has at most.
 const (
 	pipePlaces = 2
@@ -87,10 +86,9 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	}
 	p.keys = newLayout(p.cfg.Namespace, slotted)
 	if _, ok := client.(*redis.Client); ok {
-		p.pipe = newPipe(client, pipePlaces, pipeBatch)
+		p.pipe = newPipe(p.sendBatch, pipePlaces, pipeBatch)
 	}
 	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
-	p.plain = fmt.Sprint(classOther, " 0 0 0 ", p.self)
 	p.waits = newWaits(p.schedule)
 	p.clock = clock{sent: map[uint64]time.Time{}}
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}

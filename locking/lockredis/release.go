@@ -28,26 +28,30 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 }
 
 func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Hold, answers []bool) error {
-	args := g.command(releaseScript, 2*len(g.at))
+	args := make([]string, 0, 2*len(g.at))
 	for _, at := range g.at {
 		args = append(args, holds[at].Owner, tokenText(holds[at].Token))
 	}
+	sh := &share{script: releaseScript, hub: g.hub, names: g.names(), args: args, count: len(g.at)}
 	by := shared
 	if p.waits.queued.Load() > 0 {
 		by = direct
 	}
-	reply, unanswered, err := p.sendAgain(ctx, by, releaseScript, args)
-	if err != nil {
-		return err
-	}
-	freed, err := numbers(releaseScript.name, reply, len(g.at)+1)
+	unanswered, err := p.askAgain(ctx, by, sh)
 	if err != nil {
 		return err
 	}
 	for i, at := range g.at {
-		answers[at] = freed[i] == 1 || unanswered
+		switch sh.answers[i] {
+		case int64(1):
+			answers[at] = true
+		case int64(0):
+			answers[at] = unanswered
+		default:
+			return badReply(releaseScript.name, sh.answers)
+		}
 	}
-	if freed[len(g.at)] == 1 {
+	if sh.more {
 		p.lookAgain(g)
 	}
 	return nil
@@ -56,24 +60,24 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 // sendTries is how often a call is sent whose answer does not come.
 const sendTries = 4
 
-// sendAgain sends a call whose repetition does no harm until it is answered. It
-// says whether one of the calls may have been carried out without an answer.
-func (p *Provider) sendAgain(ctx context.Context, by lane, s *script, args []any) (reply any, unanswered bool, err error) {
+// askAgain has a share answered whose repetition does no harm, however often it
+// takes. It says whether it may have been carried out before without an answer.
+func (p *Provider) askAgain(ctx context.Context, by lane, sh *share) (unanswered bool, err error) {
 	for sent := 1; ; sent++ {
-		reply, err = p.send(ctx, by, s, args)
+		err = p.ask(ctx, by, sh)
 		if err == nil {
-			return reply, unanswered, nil
+			return unanswered, nil
 		}
 		if end := ended(ctx); end != nil {
-			return nil, unanswered, errors.Join(end, err)
+			return unanswered, errors.Join(end, err)
 		}
 		if sent == sendTries || (!lost(err) && !passing(err)) {
-			return nil, unanswered, err
+			return unanswered, err
 		}
 		unanswered = unanswered || lost(err)
 		by = direct
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
-			return nil, unanswered, errors.Join(e, err)
+			return unanswered, errors.Join(e, err)
 		}
 	}
 }
@@ -100,7 +104,7 @@ func (p *Provider) extendGroup(ctx context.Context, ttl time.Duration, g *group,
 		args = append(args, holds[at].Owner, tokenText(holds[at].Token))
 	}
 	sent := time.Now()
-	reply, err := p.send(ctx, shared, extendScript, args)
+	reply, err := p.send(ctx, extendScript, args)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,11 @@ import (
 
 // script is a Lua script: its name for messages, its source, and the name that a
 // server knows it by.
-type script struct{ name, source, sha string }
+type script struct {
+	name, source, sha string
+	// trailing is how many answers follow those of the shares: see share.
+	trailing int
+}
 
 var (
 	//go:embed queue.lua
@@ -28,19 +32,39 @@ var (
 	claimSource string
 	//go:embed tick.lua
 	tickSource string
+	//go:embed state.lua
+	stateSource string
+	//go:embed inspect.lua
+	inspectSource string
+	//go:embed list.lua
+	listSource string
+	//go:embed force.lua
+	forceSource string
 
 	acquireScript = newScript("acquire.lua", acquireSource)
-	releaseScript = newScript("release.lua", releaseSource)
+	releaseScript = newScript("release.lua", releaseSource).trails(1)
 	extendScript  = newScript("extend.lua", extendSource)
 	cancelScript  = newScript("cancel.lua", cancelSource)
 	claimScript   = newScript("claim.lua", claimSource)
 	tickScript    = newScript("tick.lua", tickSource)
+	inspectScript = newScript("inspect.lua", inspectSource)
+	listScript    = newScript("list.lua", listSource)
+	forceScript   = newScript("force.lua", forceSource)
 )
 
 // newScript puts the shared parts where the source asks for them. What stands
 // before that runs without them, and so costs less.
 func newScript(name, source string) *script {
-	source = strings.NewReplacer("--include queue.lua\n", queueSource, "--include serve.lua\n", serveSource).Replace(source)
+	source = strings.NewReplacer(
+		"--include queue.lua\n", queueSource,
+		"--include serve.lua\n", serveSource,
+		"--include state.lua\n", stateSource,
+	).Replace(source)
 	sum := sha1.Sum([]byte(source)) //nolint:gosec // as above
-	return &script{name, source, hex.EncodeToString(sum[:])}
+	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+func (s *script) trails(n int) *script {
+	s.trailing = n
+	return s
 }

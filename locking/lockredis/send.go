@@ -9,41 +9,154 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lane is the way by which a command goes to the server.
+// lane is the way by which a share goes to the server.
 type lane bool
 
 const (
-	// shared sends a command together with those of other callers, where there are
+	// shared sends a share together with those of other callers, where there are
 	// any: many callers then cost the server and this process far less.
 	shared lane = true
-	// direct sends a command by itself. A hand-over is: whoever is next waits for
-	// it, and would wait for the others' commands too.
+	// direct sends a share by itself. A hand-over is: whoever is next waits for it,
+	// and would wait for the others' too.
 	direct lane = false
 )
 
+// ask has a share answered.
+func (p *Provider) ask(ctx context.Context, by lane, s *share) error {
+	if by == shared && p.pipe != nil {
+		return p.pipe.process(ctx, s)
+	}
+	p.sendAlone(ctx, s)
+	return s.err
+}
+
 // send runs a script. A server that does not know it, because it is new or has
 // restarted, is sent the source; the script has then not run before.
-func (p *Provider) send(ctx context.Context, by lane, s *script, args []any) (any, error) {
+func (p *Provider) send(ctx context.Context, s *script, args []any) (any, error) {
 	cmd := redis.NewCmd(ctx, args...)
-	if err := p.process(ctx, by, cmd); err != nil {
-		if !strings.HasPrefix(err.Error(), "NOSCRIPT") {
-			return nil, err
-		}
-		again := append([]any{"eval", s.source}, args[2:]...)
-		cmd = redis.NewCmd(ctx, again...)
-		if err := p.process(ctx, by, cmd); err != nil {
-			return nil, err
-		}
+	err := p.client.Process(ctx, cmd)
+	if unknown(err) {
+		cmd = redis.NewCmd(ctx, append([]any{"eval", s.source}, args[2:]...)...)
+		err = p.client.Process(ctx, cmd)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return cmd.Result()
 }
 
-func (p *Provider) process(ctx context.Context, by lane, cmd *redis.Cmd) error {
-	if by == shared && p.pipe != nil {
-		return p.pipe.process(ctx, cmd)
+// sendBatch answers shares: those of acquire.lua in one call, those of release.lua
+// in another, both in one round trip.
+func (p *Provider) sendBatch(ctx context.Context, batch []*share) {
+	if len(batch) == 1 {
+		p.sendAlone(ctx, batch[0])
+		return
 	}
-	return p.client.Process(ctx, cmd)
+	var acquires, releases []*share
+	for _, s := range batch {
+		if s.script == releaseScript {
+			releases = append(releases, s)
+		} else {
+			acquires = append(acquires, s)
+		}
+	}
+	if len(acquires) == 0 || len(releases) == 0 {
+		p.sendShares(ctx, batch)
+		return
+	}
+	line := p.client.Pipeline()
+	freed := line.Do(ctx, p.command(releases)...) // first: it may free what is asked for
+	taken := line.Do(ctx, p.command(acquires)...)
+	_, _ = line.Exec(ctx) // each command has its own error
+	p.settleShares(ctx, releases, freed)
+	p.settleShares(ctx, acquires, taken)
 }
+
+func (p *Provider) sendAlone(ctx context.Context, s *share) { p.sendShares(ctx, []*share{s}) }
+
+// sendShares answers shares of one script and one hub in one call.
+func (p *Provider) sendShares(ctx context.Context, list []*share) {
+	cmd := redis.NewCmd(ctx, p.command(list)...)
+	_ = p.client.Process(ctx, cmd) // the command has the error
+	p.settleShares(ctx, list, cmd)
+}
+
+// settleShares gives each share its answers. What the server refused as a whole, for
+// the sake of one key perhaps, is sent one by one.
+func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.Cmd) {
+	err := cmd.Err()
+	if unknown(err) {
+		cmd = redis.NewCmd(ctx, append([]any{"eval", list[0].script.source}, cmd.Args()[2:]...)...)
+		err = p.client.Process(ctx, cmd)
+	}
+	if err != nil && len(list) > 1 && !lost(err) && !passing(err) {
+		for _, s := range list {
+			p.sendAlone(ctx, s)
+		}
+		return
+	}
+	reply, _ := cmd.Val().([]any)
+	trailing := list[0].script.trailing
+	want := trailing
+	for _, s := range list {
+		want += s.count
+	}
+	if err == nil && len(reply) != want {
+		err = badReply(list[0].script.name, cmd.Val())
+	}
+	for _, s := range list {
+		s.err, s.answers = err, nil
+		if err == nil {
+			s.answers, reply = reply[:s.count], reply[s.count:]
+		}
+	}
+	if err == nil && trailing == 1 && reply[0] == int64(1) {
+		for _, s := range list {
+			s.more = true
+		}
+	}
+}
+
+// command builds the call of a script for its shares. The names and arguments are
+// passed by their addresses, which go-redis follows: values would be copied.
+func (p *Provider) command(list []*share) []any {
+	s, names, room := list[0].script, 0, 4+sharedKeys
+	for _, sh := range list {
+		names += len(sh.names)
+		room += len(sh.names) + len(sh.args)
+	}
+	args := make([]any, 0, room)
+	args = append(args, "evalsha", s.sha, sharedKeys+names)
+	for i := range list[0].hub.shared {
+		args = append(args, &list[0].hub.shared[i])
+	}
+	for _, sh := range list {
+		args = p.appendArgs(args, sh.names)
+	}
+	if s == acquireScript {
+		args = append(args, p.self)
+	}
+	for _, sh := range list {
+		args = p.appendArgs(args, sh.args)
+	}
+	return args
+}
+
+// appendArgs appends the addresses of strings, but the strings themselves on a
+// cluster, where go-redis looks at them.
+func (p *Provider) appendArgs(args []any, list []string) []any {
+	for i := range list {
+		if p.keys.slotted {
+			args = append(args, list[i])
+		} else {
+			args = append(args, &list[i])
+		}
+	}
+	return args
+}
+
+// unknown says that the server does not know a script.
+func unknown(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }
 
 // lost says that the command may have been carried out although no answer came.
 func lost(err error) bool {
@@ -66,6 +179,16 @@ func passing(err error) bool {
 	}
 	return false
 }
+
+// scriptError is an error that a script has answered for one of its requests.
+type scriptError string
+
+var _ redis.Error = scriptError("")
+
+func (e scriptError) Error() string { return string(e) }
+
+// RedisError implements [redis.Error].
+func (scriptError) RedisError() {}
 
 // ended is ctx.Err, but for the moment between the deadline, which a connection
 // heeds as well, and the context's noticing it.

@@ -84,7 +84,7 @@ func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, er
 	}
 	for sent := 1; ; sent++ {
 		began := time.Now()
-		reply, err := p.send(ctx, direct, claimScript, append(a.group.command(claimScript, 3), a.id, t.Owner, millis(t.TTL)))
+		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 3), a.id, t.Owner, millis(t.TTL)))
 		if err == nil {
 			return p.readClaim(a, reply, began)
 		}
