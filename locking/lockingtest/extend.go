@@ -45,6 +45,19 @@ func extendCases() []providerCase {
 			},
 		},
 		{
+			name: "ExtendTakesTheExpiryAway",
+			rule: "an extension without a time makes a lock stay for good",
+			run: func(r *rig) {
+				h := r.takeOne(lasting(ask("owner", "a"), moment))
+				if got := r.extend(0, h.Hold); !got.Held || !got.Until.IsZero() {
+					r.Errorf("extended without a time the hold is %+v, want one that does not end", got)
+				}
+				if got := r.extend(instant, h.Hold); !got.Held || !got.Until.IsZero() {
+					r.Errorf("the hold is now %+v, want one that does not end", got)
+				}
+			},
+		},
+		{
 			name: "ExtendComparesHolds",
 			rule: "only who has the key's owner and token extends its lock; another is told that his is lost",
 			run:  extendComparesHolds,

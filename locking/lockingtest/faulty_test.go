@@ -12,6 +12,7 @@ import (
 // faulty is a provider of which some calls are broken; the others are passed on.
 type faulty struct {
 	driver.Provider
+	broken
 
 	acquire    func(ctx context.Context, req driver.Request) (driver.Grant, error)
 	extend     func(ctx context.Context, ttl time.Duration, holds []driver.Hold) ([]driver.Extension, error)

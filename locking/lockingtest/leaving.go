@@ -22,7 +22,7 @@ func leavingCases() []providerCase {
 			name: "TimedOutWaiterLeavesNothing",
 			rule: "a waiter whose wait was used up neither gets the key later nor stands in anybody's way",
 			run: func(r *rig) {
-				r.leaveBetween(func(*call) {}, 2*blockedFor, driver.ErrTimeout)
+				r.leaveBetween(func(*call) {}, 4*blockedFor, driver.ErrTimeout)
 			},
 		},
 		{
@@ -47,7 +47,7 @@ func (r *rig) leaveBetween(leave func(*call), wait time.Duration, want error) {
 	h := r.takeOne(ask("holder", "a"))
 	leaver := r.start(waiting(ask("leaver", "a", "b"), wait))
 	leaver.wantBlocked()
-	follower := r.start(waiting(ask("follower", "a"), caseBound*r.patience))
+	follower := r.line(ask("follower", "a"))
 	leave(leaver)
 	if grant, err := leaver.wait(); !errors.Is(err, want) {
 		r.Fatalf("Acquire(%s): %s, want %v", describe(leaver.req), outcome(grant, err), want)

@@ -27,6 +27,11 @@ type Subject struct {
 	// Shared says that providers made for the same t share their locks, as those
 	// of several processes do. It adds the cases that need two of them.
 	Shared bool
+	// Left tells what the provider keeps for t in its storage that nothing
+	// explains any more: a line for each lock, record or ticket. The suite asks
+	// when a case has given everything back and its providers are closed, and
+	// wants to hear of nothing. It may be nil.
+	Left func(t testing.TB) []string
 }
 
 // RunProvider runs each case as a parallel subtest of t.
@@ -52,6 +57,8 @@ type providerCase struct {
 	name   string
 	rule   string
 	shared bool // it needs a second provider with the same locks
+	queue  bool // it needs a [driver.Queuer]
+	look   bool // it needs a [driver.Inspector]
 	run    func(r *rig)
 }
 
@@ -62,7 +69,14 @@ func runCase(t testing.TB, subject Subject, c providerCase, patience time.Durati
 			t.Logf("the rule: %s", c.rule)
 		}
 	})
-	c.run(newRig(t, subject, patience))
+	r := newRig(t, subject, patience)
+	if _, ok := r.p.Provider.(driver.Queuer); c.queue && !ok {
+		t.Skip("the provider has no tickets: it is no driver.Queuer")
+	}
+	if _, ok := r.p.Provider.(driver.Inspector); c.look && !ok {
+		t.Skip("the provider cannot be looked into: it is no driver.Inspector")
+	}
+	c.run(r)
 }
 
 // providerCases returns all cases, by theme.
@@ -78,6 +92,13 @@ func providerCases() []providerCase {
 		releaseAllCases(),
 		waitingCases(),
 		leavingCases(),
+		orderCases(),
+		rankCases(),
+		passingCases(),
+		deadlockCases(),
+		offerCases(),
+		ticketCases(),
+		inspectCases(),
 		tokenCases(),
 		nameCases(),
 		lifeCases(),

@@ -20,6 +20,7 @@ func tokenMutants() []mutant {
 			cases: []string{
 				"TokensRiseOverRelease", "TokensRiseOverLapse", "TokensRiseOverTakeover", "TokensRiseOverReleaseAll",
 				"TokensRiseUnderContention", "ProvidersShareTokens", "TokensRiseOverRestart", "LaterGenerationTakesOver",
+				"WaitingGenerationTakesOver",
 			},
 			wrap: translate{
 				token: func(t driver.Token) driver.Token { return math.MaxUint64 - t },
@@ -116,7 +117,7 @@ func lifeMutants() []mutant {
 		},
 		{
 			name:  "Close does nothing",
-			cases: []string{"NotAfterClose", "CloseEndsWaits"},
+			cases: []string{"NotAfterClose", "CloseEndsWaits", "CloseLeavesTheQueue"},
 			wrap: func(p driver.Provider) driver.Provider {
 				return &faulty{Provider: p, close: func(context.Context) error { return nil }}
 			},

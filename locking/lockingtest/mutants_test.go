@@ -1,6 +1,7 @@
 package lockingtest
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"testing"
@@ -25,15 +26,22 @@ func mutants() []mutant {
 	return slices.Concat(
 		exclusionMutants(), manyKeysMutants(), ownerMutants(), expiryMutants(), extendMutants(),
 		releaseMutants(), waitingMutants(), leavingMutants(), tokenMutants(), nameMutants(), lifeMutants(),
+		orderMutants(), rankMutants(), deadlockMutants(), offerMutants(),
+		ticketMutants(), claimMutants(), placeMutants(), inspectMutants(), forceMutants(),
 	)
 }
 
 // mutantPatience is short: it is spent on nearly every mutant.
 const mutantPatience = 1200 * time.Millisecond
 
+// slow are the cases that have to wait for longer: an offer, or a process, ends.
+var slow = map[string]time.Duration{
+	"LapsedOfferGoesOn": 4 * time.Second, "LapsedTicketKeepsItsPlace": 4 * time.Second, "TicketOutlivesItsProcess": 4 * time.Second,
+}
+
 // atOnce is how many mutants run at a time. They spend theirs waiting for what
 // never comes.
-const atOnce = 24
+const atOnce = 48
 
 // TestMutantsAreNoticed breaks a good provider in one way after the other, and
 // expects the cases to fail that are there for it.
@@ -55,7 +63,7 @@ func TestMutantsAreNoticed(t *testing.T) {
 			turn <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-turn }()
-				rec := record(t, sharedMemory(m.wrap), c, mutantPatience)
+				rec := record(t, sharedMemory(m.wrap), c, cmp.Or(slow[name], mutantPatience))
 				if !rec.Failed() {
 					t.Errorf("%q has not failed with a provider where %s; its rule: %s", name, m.name, c.rule)
 				}

@@ -157,7 +157,7 @@ func extendMutants() []mutant {
 			cases: []string{"ExtendMakesLonger", "ExtendAnswersInOrder"},
 			wrap: func(p driver.Provider) driver.Provider {
 				return &faulty{Provider: p, extend: func(ctx context.Context, _ time.Duration, list []driver.Hold) ([]driver.Extension, error) {
-					return p.Extend(ctx, 0, list)
+					return p.Extend(ctx, time.Millisecond, list) // the lock has more
 				}}
 			},
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,7 @@ func waitingMutants() []mutant {
 	return []mutant{
 		{
 			name:  "busy with the last key",
-			cases: []string{"NoWaitNamesTheHolder"},
+			cases: []string{"NoWaitNamesTheHolder", "BusyIsTheFirstKey"},
 			wrap: errorAs(func(req driver.Request, err error) error {
 				if busy, ok := errors.AsType[*driver.BusyError](err); ok {
 					busy.Key = req.Keys[len(req.Keys)-1]
@@ -164,16 +165,30 @@ func goOn(reason error) func(driver.Provider) driver.Provider {
 		return &faulty{Provider: p, acquire: func(ctx context.Context, req driver.Request) (driver.Grant, error) {
 			grant, err := p.Acquire(ctx, req)
 			if errors.Is(err, reason) {
-				req.Wait = mutantPatience
-				left := make(chan struct{})
+				req.Wait = 2 * mutantPatience
+				granted := make(chan struct{})
 				go func() {
-					close(left)
+					defer close(granted)
 					_, _ = p.Acquire(context.WithoutCancel(ctx), req)
 				}()
-				<-left
-				time.Sleep(time.Millisecond)
+				untilItWaits(p, req, granted)
 			}
 			return grant, err
 		}}
+	}
+}
+
+// untilItWaits returns when a request stands in its queues, or has been answered.
+func untilItWaits(p driver.Provider, req driver.Request, answered <-chan struct{}) {
+	for {
+		s, err := whole(p).Inspect(context.Background(), req.Keys[0], 100)
+		if err != nil || slices.ContainsFunc(s.Waiters, func(w driver.Waiter) bool { return w.Owner == req.Owner }) {
+			return
+		}
+		select {
+		case <-answered:
+			return
+		case <-time.After(pollInterval):
+		}
 	}
 }

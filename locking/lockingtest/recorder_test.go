@@ -85,4 +85,5 @@ func (r *recorder) Error(args ...any)            { r.note(true, fmt.Sprint(args.
 func (r *recorder) Errorf(f string, args ...any) { r.note(true, fmt.Sprintf(f, args...)) }
 func (r *recorder) Fatal(args ...any)            { r.Error(args...); runtime.Goexit() }
 func (r *recorder) Fatalf(f string, args ...any) { r.Errorf(f, args...); runtime.Goexit() }
+func (r *recorder) Skip(args ...any)             { r.Log(args...); runtime.Goexit() }
 func (r *recorder) FailNow()                     { r.Fail(); runtime.Goexit() }

@@ -98,6 +98,16 @@ func generationCases() []providerCase {
 			},
 		},
 		{
+			name: "EarlierGenerationIsRevokedFirst",
+			rule: "an earlier generation is refused with ErrRevoked, without a wait, though another of its keys is busy",
+			run: func(r *rig) {
+				r.take(ask("holder", "a"))
+				r.take(generation(ask("owner", "b"), 1, 2))
+				c := r.start(waiting(generation(ask("owner", "a", "b"), 1, 1), caseBound*r.patience))
+				c.wantError(driver.ErrRevoked)
+			},
+		},
+		{
 			name: "EarlierGenerationChangesNothing",
 			rule: "an earlier generation that is refused leaves the hold's token and expiry as they are",
 			run: func(r *rig) {

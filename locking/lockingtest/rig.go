@@ -18,9 +18,10 @@ type rig struct {
 	testing.TB
 
 	subject  Subject
-	p        driver.Provider
+	p        *noted
 	ctx      context.Context
 	patience time.Duration
+	ledger   ledger
 }
 
 // caseBound is how many times its patience a case may take altogether.
@@ -31,16 +32,19 @@ func newRig(t testing.TB, subject Subject, patience time.Duration) *rig {
 	ctx, cancel := context.WithTimeout(context.Background(), caseBound*patience)
 	t.Cleanup(cancel)
 	r := &rig{TB: t, subject: subject, ctx: ctx, patience: patience}
+	r.Cleanup(r.wantNothingLeft)
 	r.p = r.another()
+	r.Cleanup(r.giveAllBack)
 	return r
 }
 
 // another returns one more started provider. Its locks are those of the first
 // one where the subject is shared.
-func (r *rig) another() driver.Provider {
+func (r *rig) another() *noted {
 	r.Helper()
-	p := r.subject.New(r.TB)
-	if err := p.Start(r.ctx, driver.Env{ID: "test", Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	p := &noted{Provider: r.subject.New(r.TB), ledger: &r.ledger}
+	env := driver.Env{ID: "test", Logger: slog.New(slog.DiscardHandler), Notify: p.news.hear}
+	if err := p.Start(r.ctx, env); err != nil {
 		r.Fatalf("Start: %v", err)
 	}
 	r.Cleanup(func() {

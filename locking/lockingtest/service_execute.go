@@ -3,6 +3,9 @@ package lockingtest
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +67,7 @@ func executeCases() []serviceCase {
 			}, locking.Expire(300*time.Millisecond))
 			b.want(err, locking.ErrLockLost)
 		}},
+		{"twenty executes over the same three keys in either order all run and never two at once", twentyExecutes},
 		{"execute waits and then says that it timed out without having run the job", func(t *testing.T, b *bench) {
 			b.take(bg, b.keys("k"))
 			err := b.locks.Execute(bg, b.keys("k"), func(context.Context) error {
@@ -73,6 +77,31 @@ func executeCases() []serviceCase {
 			b.want(err, locking.ErrTimeout)
 		}},
 	}
+}
+
+func twentyExecutes(t *testing.T, b *bench) {
+	var wg sync.WaitGroup
+	var inside atomic.Int64
+	for i := range manyAtOnce {
+		keys := b.keys("a", "b", "c")
+		if i%2 == 1 {
+			slices.Reverse(keys)
+		}
+		wg.Go(func() {
+			err := b.locks.Execute(context.Background(), keys, func(context.Context) error {
+				if inside.Add(1) != 1 {
+					return errTwoInside
+				}
+				time.Sleep(time.Millisecond) // the job
+				inside.Add(-1)
+				return nil
+			}, locking.Wait(bound))
+			if err != nil {
+				t.Errorf("execute %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // holder returns the owner that has the key.

@@ -90,6 +90,13 @@ func (s *served) wait(t testing.TB, p *Provider, req driver.Request) {
 // want compares the waiters that have their answer, in the order of the grants.
 func (s *served) want(t testing.TB, want ...string) {
 	t.Helper()
+	if got := s.texts(); !slices.Equal(got, want) {
+		t.Errorf("served: %q, want %q", got, want)
+	}
+}
+
+// texts are the answers: the errors first, then the grants in their order.
+func (s *served) texts() []string {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,18 +105,35 @@ func (s *served) want(t testing.TB, want ...string) {
 	for _, a := range s.answers {
 		got = append(got, a.text)
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("served: %q, want %q", got, want)
-	}
+	return got
 }
 
 func wantEmpty(t testing.TB, p *Provider) {
 	t.Helper()
+	synctest.Wait()
+	if left := leftBehind(p); left != "" {
+		t.Error(left)
+	}
+}
+
+// leftBehind tells what is kept though nobody has or wants anything.
+func leftBehind(p *Provider) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e, d, l, c := len(p.table.entries), len(p.table.ends), len(p.queue.lines), len(p.queue.changed); e+d+l+c > 0 {
-		t.Errorf("left behind: %d entries, %d ends, %d lines, %d changes", e, d, l, c)
+	if l, o, e, u, k := len(p.table.locks), len(p.table.owners), len(p.table.ends), len(p.queue.ups), len(p.tickets); l+o+e+u+k > 0 {
+		return fmt.Sprintf("left behind: %d locks, %d owners, %d ends, %d owners that are held up, %d tickets", l, o, e, u, k)
 	}
+	return unseen(p)
+}
+
+// unseen tells of changes that nobody has looked at.
+func unseen(p *Provider) string {
+	c := &p.changes
+	f, g, e, x, l, y, z := len(c.free), len(c.given), len(c.entered), len(c.closing), len(c.lapsed), len(c.fit), len(c.late)
+	if f+g+e+x+l+y+z == 0 {
+		return ""
+	}
+	return fmt.Sprintf("not looked at: %d free, %d given, %d entered, %d closing, %d lapsed, %d fit, %d late", f, g, e, x, l, y, z)
 }
 
 func TestFreeKeysLeaveNoMemory(t *testing.T) {
@@ -169,21 +193,6 @@ func TestTicketOrderOverManyKeys(t *testing.T) {
 	})
 }
 
-func TestWaiterLeavesOtherKeysAlone(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		p, s := started(t), &served{}
-		take(t, p, ask("holder", "b"))
-		s.wait(t, p, ask("1", "a", "b"))
-		s.wait(t, p, ask("2", "a"))
-		s.want(t, "2")
-		freeOf(t, p, "holder", "b")
-		s.want(t, "2")
-		freeOf(t, p, "2", "a")
-		s.want(t, "2", "1")
-	})
-}
-
 func TestEqualOwnersAreServedTogether(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -201,14 +210,15 @@ func TestWaiterIsRevokedByLaterGeneration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, s := started(t), &served{}
-		take(t, p, ask("holder", "b"))
+		take(t, p, ask("holder", "a"))
+		take(t, p, ask("x", "b"))
 		s.wait(t, p, ask("x", "a", "b"))
-		later := ask("x", "a")
+		later := ask("x", "b")
 		later.Generation.Attempt = 1
 		take(t, p, later)
 		s.want(t, "x: "+driver.ErrRevoked.Error())
-		freeOf(t, p, "holder", "b")
-		freeOf(t, p, "x", "a")
+		freeOf(t, p, "holder", "a")
+		freeOf(t, p, "x", "b")
 		wantEmpty(t, p)
 	})
 }
@@ -271,6 +281,20 @@ func TestTimerFollowsTheFirstEnd(t *testing.T) {
 			time.Sleep(time.Second)
 			s.want(t, []string{"2", "3", "4", "5"}[:max(n-1, 0)]...)
 		}
+	})
+}
+
+func TestExtendWithoutATimeTakesTheExpiryAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := started(t)
+		hold := take(t, p, lasting(time.Second, ask("holder", "a")))[0].Hold
+		if got, err := p.Extend(t.Context(), 0, []driver.Hold{hold}); err != nil || got[0] != (driver.Extension{Held: true}) {
+			t.Errorf("Extend: %+v, %v, want a hold without end", got, err)
+		}
+		time.Sleep(time.Hour)
+		freeOf(t, p, "holder", "a")
+		wantEmpty(t, p)
 	})
 }
 

@@ -3,7 +3,8 @@
 //
 // One mutex guards everything. Nothing is kept for a key that nobody holds or
 // waits for, and a provider has no goroutine of its own: locks that lapse share
-// one timer, and a caller that waits does so on its own stack.
+// one timer, a caller that waits does so on its own stack, and one goroutine
+// tells of events for as long as there are any.
 package lockmem
 
 import (
@@ -33,22 +34,33 @@ type Config struct {
 // Provider keeps locks in memory. It must be made with [New].
 //
 // Invariants, whenever the mutex is free:
-//  1. A key has an entry only while it is held, or until the next call or the
-//     timer finds it lapsed, whichever is first.
-//  2. No waiter's keys are all available: whatever makes a key available grants
-//     at once, in the order of the tickets.
-//  3. A waiter stands in the lines of its keys until it is settled or withdraws.
+//  1. A key has a lock only while it is held or waited for, or until the next call
+//     or the timer finds it lapsed, whichever is first.
+//  2. Nobody who waits could go on: whatever lets one go on grants at once, those
+//     of better rank first.
+//  3. No circle of owners waits for what each other hold.
+//  4. Who waits stands in the lines of all its keys, and is listed under the
+//     owners that it holds up. A ticket with an offer stands in none: it is listed
+//     with the holds of its grant.
 type Provider struct {
 	defaultWait time.Duration
 
-	mu    sync.Mutex
-	state state
-	table table
-	queue queue
-	clock clock
+	mu      sync.Mutex
+	state   state
+	table   table
+	queue   queue
+	changes changes
+	tickets map[string]*waiter // those that wait, have an offer, or were claimed
+	news    news
+	audit   audit
+	clock   clock
 }
 
-var _ driver.Provider = (*Provider)(nil)
+var (
+	_ driver.Provider  = (*Provider)(nil)
+	_ driver.Queuer    = (*Provider)(nil)
+	_ driver.Inspector = (*Provider)(nil)
+)
 
 // state is where a provider is in its life.
 type state int
@@ -64,9 +76,8 @@ func New(cfg Config) *Provider {
 	return &Provider{defaultWait: cmp.Or(cfg.WaitLockingTimeout, DefaultWaitLockingTimeout)}
 }
 
-// Start implements [driver.Provider]. It takes nothing from env: there is
-// nothing that this provider would have to report.
-func (p *Provider) Start(ctx context.Context, _ driver.Env) error {
+// Start implements [driver.Provider].
+func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -79,6 +90,8 @@ func (p *Provider) Start(ctx context.Context, _ driver.Env) error {
 	case made:
 		p.table = newTable(time.Now())
 		p.queue = newQueue()
+		p.tickets = map[string]*waiter{}
+		p.news.notify = env.Notify
 		p.state = running
 		return nil
 	case running:
@@ -94,19 +107,42 @@ func (p *Provider) Describe() driver.Info {
 }
 
 // Close implements [driver.Provider]. Requests that wait get
-// [driver.ErrClosed]. Closing a provider again does nothing.
-func (p *Provider) Close(context.Context) error {
+// [driver.ErrClosed]; tickets, locks and events that nobody was told of are
+// forgotten. It returns when no Notify runs any more, or when ctx ends. Closing a
+// provider again does nothing else.
+func (p *Provider) Close(ctx context.Context) error {
+	told := p.shut()
+	if told == nil {
+		return nil
+	}
+	select {
+	case <-told:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shut ends everything but a Notify that runs; it returns what is closed when that
+// one has ended, or nil.
+func (p *Provider) shut() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == running {
 		p.clock.stop()
-		for w := range p.queue.all() {
-			w.settle(driver.Grant{}, driver.ErrClosed)
+		for _, l := range p.table.locks {
+			for _, pl := range l.line {
+				if w := pl.w; w.state == waiting {
+					w.state = ended
+					w.settle(driver.Grant{}, driver.ErrClosed)
+				}
+			}
 		}
-		p.table, p.queue = table{}, queue{}
+		p.table, p.queue, p.changes, p.tickets, p.audit = table{}, queue{}, changes{}, nil, audit{}
+		p.news.forget()
 	}
 	p.state = closed
-	return nil
+	return p.news.told
 }
 
 // enter takes the mutex for one call, and first lets go what has lapsed: no call
@@ -124,10 +160,26 @@ func (p *Provider) enter() (now time.Time, err error) {
 	return now, nil
 }
 
-// leave ends what enter began: it serves the waiters that the call made room
-// for.
+// leave ends what enter began: it serves those that the call made room for.
 func (p *Provider) leave(now time.Time) {
 	p.serve(now)
-	p.clock.arm(now, p.table.firstEnd(), p.tick)
+	p.clock.arm(now, p.table.firstEnd(), p)
+	p.news.tell(&p.mu)
 	p.mu.Unlock()
+}
+
+// tick is the timer's callback. It does what every call does on its way in and
+// out, so one that comes late or once too often is harmless.
+func (p *Provider) tick() {
+	p.mu.Lock()
+	p.clock.fired()
+	p.mu.Unlock()
+	p.catchUp()
+}
+
+// catchUp is a call that asks for nothing.
+func (p *Provider) catchUp() {
+	if now, err := p.enter(); err == nil {
+		p.leave(now)
+	}
 }

@@ -1,154 +1,241 @@
 package lockmem
 
 import (
-	"cmp"
-	"iter"
+	"container/heap"
 	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
-// waiter is a request that waits. It stands in the line of each of its keys.
+// The classes of requests: each goes before all of the next one.
+const (
+	compensating = iota
+	holding      // its owner, or one around it, holds something
+	plain
+)
+
+// classBits is where the class stands in a score, above the number.
+const classBits = 56
+
+// score is a place in the order of all requests: its class, then the number in
+// which it came. The lowest goes first.
+type score uint64
+
+func (s score) class() int     { return int(s >> classBits) }
+func (s score) number() uint64 { return uint64(s & (1<<classBits - 1)) }
+
+// last is behind everybody of a class who waits.
+func last(class int) score { return score(class+1)<<classBits - 1 }
+
+// bid is a request beside the locks of its keys; nil stands for a key that has
+// none.
+type bid struct {
+	req   *driver.Request
+	locks []*lock
+	score score
+}
+
+// holdsUp says that an owner gives nothing back before the request is answered.
+func (b *bid) holdsUp(owner string) bool {
+	return owner != driver.Anonymous && (b.req.Owner == owner || slices.Contains(b.req.Enclosing, owner))
+}
+
+// waiter is a request that waits, or did: a ticket's place is kept while its offer
+// or its hold stands.
 type waiter struct {
-	ticket uint64
-	req    driver.Request
-	done   chan struct{} // closed when grant and err are final
+	bid
+
+	request driver.Request // which bid points to
+	since   time.Time
+	state   waitState
+	places  []place // in the lines, one for each lock
+	ups     []up    // one for each owner that it holds up
+
+	// done is closed when grant and err are final. A ticket has none.
+	done   chan struct{}
 	grant  driver.Grant
 	err    error
+	ticket string
+
+	// What searches note: the number of the last one that came by.
+	asked, walked uint64
+	fit           bool // it is among those that fit
 }
 
-// settle answers the waiter, which must be in no line any more. It requires the
-// provider's mutex.
+// waitState is what has become of a waiter.
+type waitState int
+
+const (
+	arriving waitState = iota // or aside, until others were served: it stands in no line
+	waiting
+	offered
+	claimed
+	ended
+)
+
+// isTicket says that nobody waits for the answer on its stack.
+func (w *waiter) isTicket() bool { return w.done == nil }
+
+// settle answers who waits on its stack.
 func (w *waiter) settle(grant driver.Grant, err error) {
-	w.grant, w.err = grant, err
-	close(w.done)
-}
-
-// settled requires the provider's mutex.
-func (w *waiter) settled() bool {
-	select {
-	case <-w.done:
-		return true
-	default:
-		return false
+	if w.done != nil {
+		w.grant, w.err = grant, err
+		close(w.done)
 	}
 }
+
+// line is who waits for a key, the first of them first. It implements
+// [heap.Interface] and tells each its place.
+type line []*place
+
+// place is where a waiter stands in a line.
+type place struct {
+	w  *waiter
+	at int
+}
+
+var _ heap.Interface = (*line)(nil)
+
+func (s line) Len() int           { return len(s) }
+func (s line) Less(i, j int) bool { return s[i].w.score < s[j].w.score }
+
+func (s line) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].at, s[j].at = i, j
+}
+
+// Push implements [heap.Interface].
+func (s *line) Push(x any) {
+	pl, ok := x.(*place)
+	if !ok {
+		return
+	}
+	pl.at = len(*s)
+	*s = append(*s, pl)
+}
+
+// Pop implements [heap.Interface].
+func (s *line) Pop() any {
+	last := len(*s) - 1
+	pl := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	return pl
+}
+
+// first is who goes first, or nil.
+func (s line) first() *waiter {
+	if len(s) == 0 {
+		return nil
+	}
+	return s[0].w
+}
+
+// up lists a waiter under an owner that it holds up.
+type up struct {
+	w          *waiter
+	owner      string
+	next, prev *up
+}
+
+// upList is the waiters that hold up an owner, in the order in which they came.
+type upList struct{ first, last *up }
 
 // queue is who waits. The provider's mutex guards it.
 type queue struct {
-	lines  map[string][]*waiter // by key, in the order of their tickets, none empty
-	ticket uint64               // the last one given out
-	// changed are the keys on which something happened since their waiters were
-	// last looked at.
-	changed []string
+	number uint64 // the last one given out
+	ups    map[string]upList
+	search uint64 // the number of the last search for a circle, or for who waits for whom
+	walk   uint64 // the number of the last walk through those who may go on
 }
 
-func newQueue() queue {
-	return queue{lines: map[string][]*waiter{}}
+func newQueue() queue { return queue{ups: map[string]upList{}} }
+
+// next is the score of a request that comes now.
+func (q *queue) next(class int) score {
+	q.number++
+	return score(class)<<classBits | score(q.number)
 }
 
-// join puts a request at the end of its keys' lines.
-func (q *queue) join(req driver.Request) *waiter {
-	q.ticket++
-	w := &waiter{ticket: q.ticket, req: req, done: make(chan struct{})}
-	for _, key := range req.Keys {
-		q.lines[key] = append(q.lines[key], w)
+// join puts a waiter into the lines of all its keys, which get locks.
+func (p *Provider) join(w *waiter) {
+	w.state = waiting
+	if w.places == nil {
+		w.places = make([]place, len(w.request.Keys))
 	}
-	return w
-}
-
-// remove takes a waiter out of its lines.
-func (q *queue) remove(w *waiter) {
-	for _, key := range w.req.Keys {
-		line := q.lines[key]
-		i, ok := slices.BinarySearchFunc(line, w.ticket, func(o *waiter, ticket uint64) int {
-			return cmp.Compare(o.ticket, ticket)
-		})
-		switch {
-		case !ok:
-		case len(line) == 1:
-			delete(q.lines, key)
-		default:
-			q.lines[key] = slices.Delete(line, i, i+1)
+	for i, key := range w.request.Keys {
+		l := p.table.lock(key)
+		w.locks[i], w.places[i].w = l, w
+		heap.Push(&l.line, &w.places[i])
+	}
+	if w.ups == nil {
+		w.ups = make([]up, 0, 1+len(w.request.Enclosing))
+		for owner := range heldUp(&w.request) {
+			w.ups = append(w.ups, up{w: w, owner: owner})
 		}
 	}
-}
-
-// touch notes that something happened to a key.
-func (q *queue) touch(key string) {
-	if len(q.lines[key]) > 0 {
-		q.changed = append(q.changed, key)
+	for i := range w.ups {
+		p.queue.list(&w.ups[i])
 	}
 }
 
-// due returns the waiters of all changed keys in the order of their tickets, and
-// forgets the changes.
-func (q *queue) due() []*waiter {
-	var due []*waiter
-	for _, key := range q.changed {
-		due = append(due, q.lines[key]...)
-	}
-	if len(q.changed) > 1 {
-		slices.SortFunc(due, func(a, b *waiter) int { return cmp.Compare(a.ticket, b.ticket) })
-		due = slices.Compact(due)
-	}
-	q.changed = nil
-	return due
-}
-
-// all returns every waiter once.
-func (q *queue) all() iter.Seq[*waiter] {
-	return func(yield func(*waiter) bool) {
-		for key, line := range q.lines {
-			for _, w := range line {
-				if w.req.Keys[0] == key && !yield(w) {
-					return
-				}
+// heldUp are the owners that a request holds up, each once.
+func heldUp(req *driver.Request) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		if req.Owner != driver.Anonymous && !yield(req.Owner) {
+			return
+		}
+		for i, owner := range req.Enclosing {
+			switch {
+			case owner == req.Owner, owner == driver.Anonymous, slices.Contains(req.Enclosing[:i], owner):
+			case !yield(owner):
+				return
 			}
 		}
 	}
 }
 
-// serve grants, in the order of their tickets, every waiter whose keys are all
-// available, and sends away those that a later generation of their owner has
-// overtaken. It requires the mutex.
-//
-// A waiter that lacks one key does not keep others from its other keys.
-func (p *Provider) serve(now time.Time) {
-	for len(p.queue.changed) > 0 {
-		for _, w := range p.queue.due() {
-			p.try(w, now)
-		}
+// quit takes a waiter out of all lines. Where a key is free that lets others go on.
+func (p *Provider) quit(w *waiter) {
+	for i, l := range w.locks {
+		heap.Remove(&l.line, w.places[i].at)
+		p.changes.freed(l)
+		p.table.drop(l)
+	}
+	for i := range w.ups {
+		p.queue.unlist(&w.ups[i])
 	}
 }
 
-func (p *Provider) try(w *waiter, now time.Time) {
-	grant, busy, err := p.take(&w.req, now)
-	if busy != nil {
-		return
+func (q *queue) list(u *up) {
+	s := q.ups[u.owner]
+	u.next, u.prev = nil, s.last
+	if s.last == nil {
+		s.first = u
+	} else {
+		s.last.next = u
 	}
-	p.queue.remove(w)
-	w.settle(grant, err)
+	s.last = u
+	q.ups[u.owner] = s
 }
 
-// take gives the request its keys if all of them are available, and returns the
-// lock that is in the way if not. It requires the mutex.
-func (p *Provider) take(req *driver.Request, now time.Time) (grant driver.Grant, busy *entry, err error) {
-	if busy, err = p.table.judge(req); busy != nil || err != nil {
-		return driver.Grant{}, busy, err
+func (q *queue) unlist(u *up) {
+	s := q.ups[u.owner]
+	if u.prev == nil {
+		s.first = u.next
+	} else {
+		u.prev.next = u.next
 	}
-	grant = p.table.take(req, now)
-	if req.Generation != (driver.Generation{}) {
-		for _, key := range req.Keys {
-			p.queue.touch(key) // earlier generations that wait there are revoked
-		}
+	if u.next == nil {
+		s.last = u.prev
+	} else {
+		u.next.prev = u.prev
 	}
-	return grant, nil, nil
-}
-
-// free frees a key. It requires the mutex; serve must follow.
-func (p *Provider) free(e *entry) {
-	p.table.remove(e)
-	p.queue.touch(e.key)
+	if s.first == nil {
+		delete(q.ups, u.owner)
+	} else {
+		q.ups[u.owner] = s
+	}
+	u.next, u.prev = nil, nil
 }
