@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,9 +30,12 @@ type push struct {
 	joined  func() // the connection was made anew
 	flushed func() // everything may have changed
 
+	// id is the connection's, as the server counts. It is noted while the client's own
+	// mutex is held, so not under mu: closing takes the two the other way round.
+	id atomic.Int64
+
 	mu     sync.Mutex
 	line   *redis.PubSub
-	id     int64 // of the connection, as the server counts
 	closed bool
 	ended  chan struct{}
 }
@@ -74,19 +78,13 @@ func (s *push) connected(before func(context.Context, *redis.Conn) error) func(c
 		if err != nil {
 			id = 0 // not allowed: there will be no tracking
 		}
-		s.mu.Lock()
-		s.id = id
-		s.mu.Unlock()
+		s.id.Store(id)
 		return nil
 	}
 }
 
 // connection is the server's number of the connection, or 0.
-func (s *push) connection() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.id
-}
+func (s *push) connection() int64 { return s.id.Load() }
 
 // run reads until the push is closed.
 func (s *push) run() {
@@ -146,8 +144,9 @@ func (s *push) renew(ctx context.Context) {
 func (s *push) close() error {
 	s.mu.Lock()
 	s.closed = true
-	err := s.line.Close()
+	line := s.line
 	s.mu.Unlock()
+	err := line.Close()
 	<-s.ended
 	return errors.Join(err, s.closeClient())
 }
