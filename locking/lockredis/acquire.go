@@ -35,19 +35,50 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 		if err != nil {
 			return driver.Grant{}, err
 		}
+		p.owe(groups[0].hub, len(holds), req.TTL)
 		return driver.Grant{Holds: holds}, nil
 	}
 	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
 	for i := range groups {
 		holds, err := p.take(ctx, &ask{req: &req, group: &groups[i], id: id}, deadline)
-		if err != nil {
-			return driver.Grant{}, errors.Join(err, p.cancel(ctx, req.Owner, id, groups[:i]))
+		if err == nil && i < len(groups)-1 {
+			err = p.confirm(ctx, req.TTL, holds)
 		}
+		if err != nil {
+			return driver.Grant{}, errors.Join(err, p.cancel(ctx, req.Owner, id, groups[:i+1]))
+		}
+		p.owe(groups[i].hub, len(holds), req.TTL)
 		for n, at := range groups[i].at {
 			grant.Holds[at] = holds[n]
 		}
 	}
 	return grant, nil
+}
+
+// confirm makes offers full holds: they would lapse while a later slot's keys are
+// waited for.
+func (p *Provider) confirm(ctx context.Context, ttl time.Duration, holds []driver.Granted) error {
+	var offers []driver.Hold
+	var at []int
+	for i := range holds {
+		if holds[i].Offer {
+			offers, at = append(offers, holds[i].Hold), append(at, i)
+		}
+	}
+	if len(offers) == 0 {
+		return nil
+	}
+	answers, err := p.Extend(ctx, ttl, offers)
+	if err != nil {
+		return err
+	}
+	for i, a := range answers {
+		if !a.Held {
+			return fmt.Errorf("lockredis: what was offered of %q has lapsed before it was taken: %w", offers[i].Key, driver.ErrTimeout)
+		}
+		holds[at[i]].Offer, holds[at[i]].Until = false, a.Until
+	}
+	return nil
 }
 
 // requestID tells this process's requests from each other, and from all others.
@@ -96,6 +127,8 @@ func (p *Provider) try(ctx context.Context, a *ask) ([]driver.Granted, error) {
 func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) (answer, error) {
 	for sent := 1; ; sent++ {
 		got, err := p.put(ctx, a)
+		_, unsent := errors.AsType[*notSentError](err)
+		a.unanswered = a.unanswered || (lost(err) && !unsent)
 		if err == nil || ended(ctx) != nil {
 			return got, err
 		}
@@ -117,15 +150,11 @@ func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) (answe
 // giveUp ends a request whose last answer was an error. What it may have taken, or
 // the place in the queue it may have got, is given back.
 func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err error) error {
-	var flying *inFlightError
-	if errors.As(err, &flying) {
+	if flying, ok := errors.AsType[*inFlightError](err); ok {
 		p.takeBackLater(a, flying.done)
-	} else if _, unsent := errors.AsType[*notSentError](err); (lost(err) && !unsent) || a.place > 0 {
-		if e := p.cancel(ctx, a.req.Owner, a.id, []group{*a.group}); e != nil {
-			p.log.Debug("lockredis: a request that got no answer could not be taken back; it lapses by itself", "error", e)
-			if a.req.TTL == 0 {
-				err = errors.Join(err, e)
-			}
+	} else if a.unanswered || a.place > 0 {
+		if e := p.cancel(ctx, a.req.Owner, a.id, []group{*a.group}); e != nil && a.req.TTL == 0 {
+			err = errors.Join(err, e)
 		}
 	}
 	switch end := ended(ctx); {
@@ -142,15 +171,17 @@ func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err e
 // takeBackLater takes a request back when the command that is on its way has ended:
 // a give-back that overtook it would find nothing.
 func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
-	if p.life.enter() != nil {
+	take := func() {
+		<-done                                                                   // the client's read timeout bounds it
+		_ = p.cancel(context.Background(), a.req.Owner, a.id, []group{*a.group}) // it has noted what is left to do
+	}
+	if p.life.enter() != nil { // the provider is closing, and waits for this call
+		take()
 		return
 	}
 	go func() {
 		defer p.life.leave()
-		<-done // the client's read timeout bounds it
-		if err := p.cancel(context.Background(), a.req.Owner, a.id, []group{*a.group}); err != nil {
-			p.log.Warn("lockredis: a request that ended could not be taken back; what has an expiry lapses by itself", "keys", a.req.Keys, "error", err)
-		}
+		take()
 	}()
 }
 
@@ -189,16 +220,13 @@ func (p *Provider) await(ctx context.Context, w *wait, deadline time.Time) ([]dr
 	if p.waits.drop(w) {
 		return w.holds, w.err
 	}
-	if err := p.cancel(ctx, w.ask.req.Owner, w.ask.id, []group{*w.ask.group}); err != nil {
-		// Its place, and what may be offered to it there, ends with the offer's
-		// time; this process does not count it as waiting any more.
-		p.log.Debug("lockredis: a request that ended could not be taken back; it lapses by itself", "error", err)
-	}
+	_ = p.cancel(ctx, w.ask.req.Owner, w.ask.id, []group{*w.ask.group}) // it has noted what is left to do
 	return nil, reason
 }
 
 // cancel frees what a request took and leaves the queue, and nothing else. The
-// caller's context may have ended.
+// caller's context may have ended. Where the server cannot be reached it is tried
+// again at each tick.
 func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer stop()
@@ -206,6 +234,7 @@ func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group)
 	for i := range groups {
 		if _, err := p.cancelGroup(ctx, owner, id, &groups[i]); err != nil {
 			errs = append(errs, err)
+			p.waits.leaveLater(leaving{owner, id, groups[i]})
 		}
 	}
 	return errors.Join(errs...)
@@ -227,7 +256,7 @@ func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group) 
 			return found == 1, nil
 		}
 		if !lost(err) && !passing(err) || p.pause(ctx, sent, time.Time{}) != nil {
-			return false, fmt.Errorf("lockredis: give back a request (what has an expiry lapses by itself): %w", err)
+			return false, fmt.Errorf("lockredis: give back a request (it is tried again): %w", err)
 		}
 	}
 }

@@ -19,49 +19,104 @@
 --      or {-1} when a later generation of the owner has a key, or it was revoked
 --      or {-2, for each edge of a deadlock: owner, lock, holder}
 --      or {-3, an error}
+--      or {-4} when it was ended before it came
 --
 -- A request that is sent again is found by its id and answered as it stands.
-local call, format = redis.call, string.format
+local call, format, sub = redis.call, string.format, string.sub
 
--- Most often there is one request for one key, it is free, and nobody waits.
-if #KEYS == 6 and #ARGV == 4 then
-  local ttl, generation = string.match(ARGV[4], '^%a+ (%d+) 1 0 (%d+:%d+)')
-  local values = ttl and string.sub(ARGV[4], 1, 6) ~= 'ticket' and call('MGET', KEYS[5], KEYS[1])
-  if values and not values[1] and call('EXISTS', KEYS[6]) == 0 then
-    local owner, time, last = ARGV[2], call('TIME'), values[2]
-    local token = time[1] .. string.sub('00000' .. time[2], -6)
-    if last and (#last ~= 16 or last >= token) then
-      token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
+-- An owner that makes this one request, and so holds nothing that others wait for.
+local function single(owner)
+  return owner == '*' or sub(owner, 1, 8) == 'execute:'
+end
+
+local function mint(time, last)
+  local token = time[1] .. sub('00000' .. time[2], -6)
+  if last and (#last ~= 16 or last >= token) then
+    token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
+  end
+  return token
+end
+
+-- Puts a request at the end of the queue of its one key, which another has. Its
+-- owner makes no other, so it closes no circle. False: it has been asked before.
+local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
+  local raw, stands, foreign = call('HGET', KEYS[4], lock), call('PEXPIRETIME', lock), 1
+  if raw then
+    local had, _, _, expires, request = cmsgpack.unpack(raw)
+    if had == holder and tonumber(expires) == stands then
+      if request == id then
+        return false
+      end
+      foreign = 0
     end
-    local expires, set = '-1', nil
+  end
+  local score = 2 * 2 ^ 44 + call('INCR', KEYS[2])
+  if call('HSETNX', KEYS[3], id, cmsgpack.pack(owner, 0, 0, tonumber(ttl), ARGV[1], score, clock, 0, '', { lock, queue }, {})) == 0 then
+    return false
+  end
+  call('ZADD', queue, score, id)
+  if liveness ~= '0' then
+    call('SET', sub(KEYS[1], 1, -2) .. 'p:' .. ARGV[1], '', 'PX', liveness)
+  end
+  return { 2, score, 1, holder, stands < 0 and -1 or stands - clock, foreign, 0 }
+end
+
+-- Notes that an owner with a name has a lock. A list lives as long as the longest of
+-- its locks.
+local function list(owner, expires, lock)
+  local set = sub(KEYS[1], 1, -2) .. 'o:' .. owner
+  call('ZADD', set, expires == '-1' and 'inf' or expires, lock)
+  local last = call('ZRANGE', set, -1, -1, 'WITHSCORES')[2]
+  if last == 'inf' then
+    call('PERSIST', set)
+  else
+    call('PEXPIREAT', set, last)
+  end
+end
+
+-- Most often there is one request for one key.
+if #KEYS == 6 and #ARGV == 4 then
+  local lock, queue, owner, id = KEYS[5], KEYS[6], ARGV[2], ARGV[3]
+  local mode, ttl, generation, liveness = string.match(ARGV[4], '^(%a+) (%d+) 1 0 (%d+:%d+) 2 0 0 (%d+)$')
+  local values = mode and mode ~= 'ticket' and call('MGET', lock, KEYS[1], sub(KEYS[1], 1, -2) .. 'x:' .. id)
+  if values and values[3] then
+    return { { -4 } }
+  end
+  if values and not values[1] and call('EXISTS', queue) == 0 then -- it is free, and nobody waits
+    local time, expires, set = call('TIME'), '-1', nil
+    local token = mint(time, values[2])
     if ttl ~= '0' then
       expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl)
     end
     -- The record is written first: one without its lock is void, while a lock without
     -- its record would be nobody's.
-    call('HSET', KEYS[4], KEYS[5], cmsgpack.pack(owner, generation, token, expires, ARGV[3]))
+    call('HSET', KEYS[4], lock, cmsgpack.pack(owner, generation, token, expires, id))
     call('SET', KEYS[1], token)
     if expires == '-1' then
-      set = call('SET', KEYS[5], owner, 'NX')
+      set = call('SET', lock, owner, 'NX')
     else
-      set = call('SET', KEYS[5], owner, 'NX', 'PXAT', expires)
+      set = call('SET', lock, owner, 'NX', 'PXAT', expires)
     end
-    if set and (owner == '*' or string.sub(owner, 1, 8) == 'execute:') then
-      return { token }
-    elseif set then
-      local list = string.sub(KEYS[1], 1, -2) .. 'o:' .. owner
-      call('SADD', list, KEYS[5])
-      if expires == '-1' then
-        call('PERSIST', list)
-      elseif call('SCARD', list) == 1 then
-        call('PEXPIREAT', list, expires)
-      else
-        call('PEXPIREAT', list, expires, 'GT')
-      end
-      return { token }
+    if not set then
+      call('HDEL', KEYS[4], lock)
+      return { { -3, 'WRONGTYPE the lock ' .. lock .. ' is kept as another type than a string' } }
     end
-    call('HDEL', KEYS[4], KEYS[5])
-    return { { -3, 'WRONGTYPE the lock ' .. KEYS[5] .. ' is kept as another type than a string' } }
+    if not single(owner) then
+      list(owner, expires, lock)
+    end
+    return { token }
+  elseif values and values[1] and (values[1] ~= owner or owner == '*') then
+    local raw = mode == 'try' and call('HGET', KEYS[4], lock)
+    local request = raw and select(5, cmsgpack.unpack(raw))
+    if mode == 'try' and request ~= id then
+      return { { 0, 1, values[1], call('PTTL', lock), 0 } }
+    end
+    local time = mode == 'wait' and call('TIME')
+    local answer = time and single(owner)
+      and join(lock, queue, values[1], owner, id, ttl, liveness, time[1] * 1000 + math.floor(time[2] / 1000))
+    if answer then
+      return { answer }
+    end
   end
 end
 
@@ -87,10 +142,15 @@ end)
 local time, last = call('TIME'), call('GET', KEYS[1])
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
 -- No key is in two of the requests that are granted here: one token does for all.
-local token = time[1] .. string.sub('00000' .. time[2], -6)
-if last and (#last ~= 16 or last >= token) then
-  token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
+local token = mint(time, last)
+local ended, names = {}, {}
+local arg, key, number = 2, 1, 0
+while arg <= #ARGV do
+  number = number + 1
+  names[number] = sub(KEYS[1], 1, -2) .. 'x:' .. ARGV[arg + 1]
+  arg = arg + 3 + tonumber((string.match(ARGV[arg + 2], '^%a+ %d+ %d+ (%d+)')))
 end
+ended = call('MGET', unpack(names))
 local records, taken, ends, shapes = {}, {}, { ['0'] = '-1' }, {}
 
 -- Most requests of a batch have the same shape.
@@ -101,7 +161,7 @@ local function shape(text)
     s.mode, s.ttl, s.keys, s.enclosing, s.generation, s.class, s.born, s.place, s.liveness =
       string.match(text, '^(%a+) (%d+) (%d+) (%d+) (%d+:%d+) (%d+) (%d+) (%d+) (%d+)$')
     s.keys, s.enclosing = tonumber(s.keys), tonumber(s.enclosing)
-    s.plain = string.sub(text, 1, 4) == 'wait' and s.keys == 1 and s.enclosing == 0
+    s.plain = sub(text, 1, 4) == 'wait' and s.keys == 1 and s.enclosing == 0
       and s.class == '2' and s.born == '0' and s.place == '0'
     shapes[text] = s
   end
@@ -155,17 +215,9 @@ local function take(r)
       error('WRONGTYPE the lock ' .. locks[i] .. ' is kept as another type than a string', 0)
     end
   end
-  if owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:' then
-    local list = string.sub(KEYS[1], 1, -2) .. 'o:' .. owner
-    parts(upto - from + 1, function(a, b)
-      call('SADD', list, unpack(locks, from + a - 1, from + b - 1))
-    end)
-    if expires == '-1' then
-      call('PERSIST', list)
-    elseif call('SCARD', list) == upto - from + 1 then
-      call('PEXPIREAT', list, expires)
-    else
-      call('PEXPIREAT', list, expires, 'GT')
+  if not single(owner) then
+    for i = from, upto do
+      list(owner, expires, locks[i])
     end
   end
   return token
@@ -185,12 +237,14 @@ local function answer(r, f)
 end
 
 local granted, rest = {}, {}
-local arg, key, number = 2, 1, 0
+arg, number = 2, 0
 while arg <= #ARGV do
   number = number + 1
   local s = shape(ARGV[arg + 2])
   local r = { owner = ARGV[arg], id = ARGV[arg + 1], shape = s, arg = arg, key = key, number = number }
-  if s.mode ~= 'ticket' and free(r) then
+  if ended[number] then
+    answers[number] = { -4 }
+  elseif s.mode ~= 'ticket' and free(r) then
     book(r)
     granted[#granted + 1] = r
   else
@@ -209,42 +263,17 @@ if #granted > 0 then -- as above, the records are written first
   end
 end
 
--- Else it is most often one key that another has, and a request that no circle can
--- be made of: its owner holds nothing. It goes to the end of the queue.
-local function join(r)
+-- Else it is most often one key that another has.
+local function joined(r)
   local s, lock = r.shape, locks[r.key]
-  local h = s.plain and (r.owner == '*' or string.sub(r.owner, 1, 8) == 'execute:') and (taken[lock] or values[r.key])
-  if not h or (h == r.owner and h ~= '*') then
-    return nil
-  end
-  local raw, stands, foreign = call('HGET', KEYS[4], lock), call('PEXPIRETIME', lock), 1
-  if raw then
-    local had, _, _, expires, request = cmsgpack.unpack(raw)
-    if had == h and tonumber(expires) == stands then
-      if request == r.id then
-        return nil -- asked before, and granted
-      end
-      foreign = 0
-    end
-  end
-  if call('HEXISTS', KEYS[3], r.id) == 1 then
-    return nil -- asked before
-  end
-  local score = 2 * 2 ^ 44 + call('INCR', KEYS[2])
-  call('HSET', KEYS[3], r.id, cmsgpack.pack({
-    owner = r.owner, epoch = 0, attempt = 0, ttl = tonumber(s.ttl), process = ARGV[1], score = score, since = clock,
-    keys = { lock, queues[r.key] }, behalf = {}, born = 0,
-  }))
-  call('ZADD', queues[r.key], score, r.id)
-  if s.liveness ~= '0' then
-    call('SET', string.sub(KEYS[1], 1, -2) .. 'p:' .. ARGV[1], '', 'PX', s.liveness)
-  end
-  return { 2, score, 1, h, stands < 0 and -1 or stands - clock, foreign, 0 }
+  local h = s.plain and single(r.owner) and (taken[lock] or values[r.key])
+  return h and (h ~= r.owner or h == '*')
+    and join(lock, queues[r.key], h, r.owner, r.id, s.ttl, s.liveness, clock)
 end
 
 local left = {}
 for _, r in ipairs(rest) do
-  if not answer(r, join) then
+  if not answer(r, joined) then
     left[#left + 1] = r
   end
 end
@@ -252,6 +281,7 @@ if #left == 0 then
   return answers
 end
 
+local asker, told
 --include queue.lua
 --include serve.lua
 
@@ -283,7 +313,7 @@ local function as_before(id, request)
   local known = { 1 }
   for i = 1, #request.keys, 2 do
     local r = holder(request.keys[i]) == request.owner and record(request.keys[i])
-    if not r or r.request ~= id then
+    if not r or r.revoked or not of(r, id) or r.epoch ~= request.epoch or r.attempt ~= request.attempt then
       return nil
     end
     local n = #known
@@ -310,14 +340,19 @@ local function ask(r)
     request.offered = nil
   end
 
-  if class > 1 then
-    if #request.behalf > 0 or (listed(owner) and call('EXISTS', hub .. 'o:' .. owner) == 1) then
-      class = 1
-    end
-  end
   if listed(owner) then
     request.behalf[#request.behalf + 1] = owner
   end
+  if class > 1 and hold_something(request.behalf) then
+    class = 1
+  end
+  if place > 0 and not old then -- the server has forgotten it: nobody new goes before
+    local ticket = place % CLASS
+    if (tonumber(call('GET', KEYS[2])) or 0) < ticket then
+      call('SET', KEYS[2], format('%.0f', ticket))
+    end
+  end
+  visits = old and 512 or 10000
   -- Before it has a ticket it counts as the last of its class.
   request.score = place > 0 and place or (class + 1) * CLASS - 1
 
@@ -342,16 +377,18 @@ local function ask(r)
           call('ZADD', request.keys[i], ASIDE + request.score, id)
         end
         request.offered = true
-        call('HSET', KEYS[3], id, pack(request))
+        note(id, request)
         unblock_owners(id, request)
         revisit(owner)
         serve()
-        return { 1, unpack(given) }
+        table.insert(given, 1, 1)
+        return given
       end
       local given = give_all(id, request, own, false)
       revisit(owner)
       serve()
-      return { 1, unpack(given) }
+      table.insert(given, 1, 1)
+      return given
     end
   end
 
@@ -374,9 +411,10 @@ local function ask(r)
         leave(id, old)
       end
       serve()
-      return { -2, unpack(edges) }
+      table.insert(edges, 1, -2)
+      return edges
     elseif victim then
-      give_up(victim, waiter(victim), 'd', unpack(edges))
+      give_up(victim, waiter(victim), 'd', edges)
     end
   until not victim
   if old then

@@ -24,6 +24,8 @@ type ask struct {
 	id    string // the same for as long as it is the same request
 	mode  string
 	place int64 // in the queue, once it has had one
+	// unanswered says that it was sent, and may have been granted, without an answer.
+	unanswered bool
 }
 
 // answer is what acquire.lua says.
@@ -106,9 +108,13 @@ func (p *Provider) liveness(a *ask, now time.Time) int64 {
 	return livenessTime.Milliseconds()
 }
 
-// announced notes that the server was told of this process's liveness.
-func (p *Provider) announced(h *hub, sent time.Time) {
-	h.announced.Store(int64(sent.Sub(p.born)))
+// announced notes that the server was told of this process's liveness. It answers
+// whether the liveness may have lapsed before, while requests of the process waited:
+// they may have been taken for dead.
+func (p *Provider) announced(h *hub, sent time.Time) (lapsed bool) {
+	at := int64(sent.Sub(p.born))
+	before := h.announced.Swap(at)
+	return before != 0 && time.Duration(at-before) > livenessTime/2 && p.waits.queued.Load() > 0
 }
 
 // millis is a time to live as the scripts take it: 0 is none.
@@ -147,7 +153,9 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 	case 0, 2:
 		if kind == 2 {
 			got.kind, got.place = answerWaiting, r.number()
-			p.announced(a.group.hub, sent)
+			if p.liveness(a, sent) > 0 && p.announced(a.group.hub, sent) {
+				p.resync()
+			}
 		} else {
 			got.kind = answerBusy
 		}
@@ -165,6 +173,8 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 		got.kind = answerRevoked
 	case -2:
 		got.kind, got.circle = answerDeadlock, p.readCircle(&r)
+	case -4:
+		return answer{}, errEndedBefore
 	case -3:
 		if text := r.text(); !r.bad {
 			return answer{}, scriptError(text)
@@ -177,6 +187,9 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 	}
 	return got, nil
 }
+
+// errEndedBefore is the answer to a request that came after its own end.
+const errEndedBefore = scriptError("ENDED the request was given up before it came")
 
 // readToken reads the answer to a request whose keys were all free.
 func (p *Provider) readToken(a *ask, text string, sent time.Time) (answer, error) {

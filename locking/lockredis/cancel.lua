@@ -1,9 +1,12 @@
--- Ends a request: takes it out of the queues, and frees what was granted to it.
+-- Ends a request: takes it out of the queues, and frees what was granted to it, but
+-- for what another request has joined. A request that is not there may come later, by
+-- a connection that was slower: it is then refused.
 --
 -- KEYS  as queue.lua says
 -- ARGV  request id, owner
 --
 -- Returns whether there was anything to end, and whether dead waiters are left.
+local asker, told
 --include queue.lua
 --include serve.lua
 
@@ -11,12 +14,21 @@ local id, owner = ARGV[1], ARGV[2]
 local found = 0
 for i = 5, #KEYS, 2 do
   local lock, queue = KEYS[i], KEYS[i + 1]
-  if holder(lock) == owner then
-    local r = record(lock)
-    if r and r.request == id then
+  local r = holder(lock) == owner and record(lock)
+  if r and of(r, id) then
+    found = 1
+    local others = {}
+    for _, request in ipairs(requests(r)) do
+      if request ~= id then
+        others[#others + 1] = request
+      end
+    end
+    if #others == 0 then
       drop(lock, owner)
       todo[#todo + 1] = { lock, queue }
-      found = 1
+    else
+      r.request = others
+      write(lock, r)
     end
   end
 end
@@ -26,4 +38,7 @@ if w then
   found = 1
 end
 serve()
+if found == 0 and string.sub(id, 1, 2) ~= 't:' then
+  call('SET', hub .. 'x:' .. id, '', 'PX', 10000)
+end
 return { found, more }

@@ -5,6 +5,7 @@
 --
 -- Returns {1, then for each key: token, joined, remaining ms (-1: none), 0}
 --      or {0} when the ticket has no offer.
+local asker, told
 --include queue.lua
 --include serve.lua
 
@@ -13,8 +14,7 @@ local w = waiter(id)
 local records = {}
 for i = 5, #KEYS, 2 do
   local r = holder(KEYS[i]) == owner and record(KEYS[i])
-  -- What the owner had before is joined, and keeps the request it was taken with.
-  if not r or r.revoked or (r.request ~= id and (not w or not w.offered)) then
+  if not r or r.revoked or not (of(r, id) or (w and w.offered)) then
     return { 0 }
   end
   records[i] = r
@@ -22,15 +22,15 @@ end
 local answer = { 1 }
 for i = 5, #KEYS, 2 do
   local r = records[i]
-  local joined = r.request == id and 0 or 1
-  if r.offer and joined == 0 then
+  if r.offer then
     r.offer = nil
     r.expires = ttl > 0 and now + ttl or -1
     keep(KEYS[i], r)
   end
+  local all = requests(r)
   local n = #answer
-  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] =
-    r.token, joined, r.expires < 0 and -1 or r.expires - now, 0
+  answer[n + 1], answer[n + 2] = r.token, all[#all] == id and 0 or 1
+  answer[n + 3], answer[n + 4] = r.expires < 0 and -1 or r.expires - now, 0
 end
 if w then
   leave(id, w)

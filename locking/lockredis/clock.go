@@ -52,14 +52,14 @@ func (p *Provider) schedule(at time.Time) {
 // clock is the one timer for all that waits. There is no goroutine unless it
 // strikes. Its fields are guarded by waits.mu.
 type clock struct {
-	timer   *time.Timer
-	due     time.Time // when it strikes; zero: it does not
-	running bool
-	ticked  time.Time
-	marks   uint64
-	sent    map[uint64]time.Time // the marks that have not come back
-	janitor [2]int64             // where the clearings go on
-	resync  bool                 // everything is to be stated again
+	timer    *time.Timer
+	due      time.Time // when it strikes; zero: it does not
+	running  bool
+	ticked   time.Time
+	marks    uint64
+	sent     map[uint64]time.Time // the marks that have not come back
+	sweeping map[*hub]struct{}
+	resync   bool // everything is to be stated again
 }
 
 // strike looks at the locks that are due, and ticks when it is time to.
@@ -78,7 +78,8 @@ func (p *Provider) strike() {
 	c.running, c.due = true, time.Time{}
 	now := time.Now()
 	tick := now.Sub(c.ticked) >= tickInterval
-	look := s.due(now, tick)
+	look := s.due(now, tick && len(s.byID) > 0)
+	sweep := c.toSweep(now)
 	s.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), tickTime)
@@ -86,6 +87,8 @@ func (p *Provider) strike() {
 	if tick {
 		p.restateStale(ctx)
 	}
+	p.leaveNow(ctx)
+	p.sweepHubs(ctx, sweep)
 	cancel()
 
 	s.mu.Lock()
@@ -96,22 +99,34 @@ func (p *Provider) strike() {
 	c.running = false
 	early := c.due
 	c.due = time.Time{}
-	if len(s.byID) == 0 {
-		return
+	if next := p.next(early); !next.IsZero() {
+		p.schedule(next)
 	}
-	next := c.ticked.Add(tickInterval)
-	if next.Before(time.Now()) {
-		next = time.Now().Add(tickInterval) // the server was slow; it is not to be pressed
-	}
-	if !early.IsZero() && early.Before(next) {
-		next = early
-	}
-	for _, v := range s.watched {
-		if !v.due.IsZero() && v.due.Before(next) {
-			next = v.due
+}
+
+// next returns when the clock is to strike after the one that ends; zero when nothing
+// is left to do. It requires waits.mu.
+func (p *Provider) next(early time.Time) (next time.Time) {
+	s, c := p.waits, &p.clock
+	sooner := func(at time.Time) {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
 	}
-	p.schedule(next)
+	if len(s.byID) > 0 || len(s.left) > 0 {
+		next = c.ticked.Add(tickInterval)
+		if next.Before(time.Now()) {
+			next = time.Now().Add(tickInterval) // the server was slow; it is not to be pressed
+		}
+		for _, v := range s.watched {
+			sooner(v.due)
+		}
+	}
+	for h := range c.sweeping {
+		sooner(h.sweep.at)
+	}
+	sooner(early)
+	return next
 }
 
 // due returns the locks to look at, each hub's together; it requires mu.
@@ -158,7 +173,7 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	c.marks++
 	mark, cursor := c.marks, [2]int64{-1, -1}
 	if janitor {
-		cursor = c.janitor
+		cursor = g.hub.sweep.cursor
 	}
 	sent := time.Now()
 	c.sent[mark] = sent
@@ -176,9 +191,11 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.announced(g.hub, sent)
+	if p.announced(g.hub, sent) {
+		c.resync = true
+	}
 	if janitor {
-		c.janitor = next
+		p.swept(g.hub, sent, next)
 	}
 	if lapsed == 1 {
 		c.resync = true // this process was taken for dead
@@ -266,7 +283,7 @@ func (p *Provider) restateStale(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	if silent {
-		p.push.renew()
+		p.push.renew(ctx)
 	}
 	for chunk := range byHub(list) {
 		if err := p.restate(ctx, chunk); err != nil {
@@ -320,6 +337,7 @@ func (p *Provider) restate(ctx context.Context, list []*wait) error {
 		}
 		if err != nil {
 			errs = cmp.Or(errs, err)
+			p.unanswered(list[i])
 			continue
 		}
 		p.restated(ctx, list[i], &got, sent)
@@ -333,7 +351,8 @@ func (p *Provider) restated(ctx context.Context, w *wait, got *answer, sent time
 	s.mu.Lock()
 	there := s.byID[w.ask.id] == w
 	if there && got.kind == answerWaiting {
-		w.asked, w.offered, w.ask.place = sent, nil, got.place
+		w.asked, w.ask.place = sent, got.place
+		s.unoffer(w)
 		s.mu.Unlock()
 		s.begin(w, got)
 		return
@@ -343,7 +362,7 @@ func (p *Provider) restated(ctx context.Context, w *wait, got *answer, sent time
 	case !there:
 		if got.kind == answerWaiting || got.kind == answerGranted {
 			// It ended meanwhile, and has now come back to the queue.
-			_, _ = p.cancelGroup(ctx, w.ask.req.Owner, w.ask.id, w.ask.group)
+			_ = p.cancel(ctx, w.ask.req.Owner, w.ask.id, []group{*w.ask.group}) // it has noted what is left to do
 		}
 	case got.kind == answerGranted:
 		p.granted(w.ask.id, got.holds)

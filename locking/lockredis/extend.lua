@@ -4,30 +4,38 @@
 -- KEYS  as queue.lua says; a lock stands once
 -- ARGV  time to live in ms (0: none), then for each hold: owner, token
 --
--- Returns for each hold its remaining ms (-1: no expiry), -2 when it is lost, or -3
--- when it was revoked.
+-- Returns for each hold its remaining ms (-1: no expiry), -2 when it is lost, -3 when
+-- it was revoked, or an error.
+local asker, told
 --include queue.lua
 
 local ttl = tonumber(ARGV[1])
 local wanted = ttl > 0 and now + ttl or -1
+
+local function extend(lock, owner, token)
+  local r = holder(lock) == owner and record(lock)
+  if not r or r.token ~= token then
+    return -2
+  elseif r.revoked then
+    return -3
+  end
+  for _, id in ipairs(r.offer == 't' and requests(r) or {}) do -- the ticket has had its turn
+    local w = waiter(id)
+    for i = 2, w and #w.keys or 0, 2 do
+      call('ZREM', w.keys[i], id)
+    end
+    call('HDEL', KEYS[3], id)
+  end
+  if r.offer or (r.expires >= 0 and (wanted < 0 or wanted > r.expires)) then
+    r.offer, r.expires = nil, wanted
+    keep(lock, r)
+  end
+  return r.expires < 0 and -1 or r.expires - now
+end
+
 local answer = {}
 for i = 1, (#KEYS - 4) / 2 do
-  local lock, owner = KEYS[3 + 2 * i], ARGV[2 * i]
-  local r = holder(lock) == owner and record(lock)
-  if not r or r.token ~= ARGV[2 * i + 1] then
-    answer[i] = -2
-  elseif r.revoked then
-    answer[i] = -3
-  else
-    if r.offer == 't' then -- the ticket has had its turn
-      call('HDEL', KEYS[3], r.request)
-      call('ZREM', KEYS[4 + 2 * i], r.request)
-    end
-    if r.offer or (r.expires >= 0 and (wanted < 0 or wanted > r.expires)) then
-      r.offer, r.expires = nil, wanted
-      keep(lock, r)
-    end
-    answer[i] = r.expires < 0 and -1 or r.expires - now
-  end
+  local ok, left = pcall(extend, KEYS[3 + 2 * i], ARGV[2 * i], ARGV[2 * i + 1])
+  answer[i] = ok and left or type(left) == 'table' and left.err or tostring(left)
 end
 return answer

@@ -33,6 +33,7 @@ type hub struct {
 	// announced is when the hub was last told that this process lives, in
 	// nanoseconds of this process's clock.
 	announced atomic.Int64
+	sweep     sweep
 }
 
 // sharedKeys is how many keys precede those of the locks.

@@ -90,7 +90,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	}
 	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
 	p.waits = newWaits(p.schedule)
-	p.clock = clock{sent: map[uint64]time.Time{}}
+	p.clock = clock{sent: map[uint64]time.Time{}, sweeping: map[*hub]struct{}{}}
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
 	if err := p.listen(ctx); err != nil {
 		return errors.Join(fmt.Errorf("lockredis: subscribe to %s: %w", p.keys.channel(p.self), err), p.closeClient())
@@ -108,7 +108,7 @@ func (p *Provider) listen(ctx context.Context) error {
 	push.handle, push.joined, push.flushed = p.hear, p.resync, p.resync
 	p.push = push
 	p.life.start()
-	go push.run()
+	go push.run() //nolint:gosec // it ends with the provider, not with the start's context
 	return nil
 }
 

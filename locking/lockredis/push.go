@@ -128,15 +128,19 @@ func (s *push) run() {
 	}
 }
 
-// renew replaces a connection that seems dead.
-func (s *push) renew() {
+// renew replaces a connection that seems dead. Making one takes time, and s.mu while it
+// is noted.
+func (s *push) renew(ctx context.Context) {
+	line := s.client.Subscribe(ctx, s.channels()...)
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	old := s.line
 	if s.closed {
-		return
+		old = line
+	} else {
+		s.line = line
 	}
-	_ = s.line.Close() // it wakes the reader, who finds the new one
-	s.line = s.client.Subscribe(context.Background(), s.channels()...)
+	s.mu.Unlock()
+	_ = old.Close() // it wakes the reader, who finds the new one
 }
 
 func (s *push) close() error {
@@ -161,7 +165,12 @@ func (p *Provider) hear(m *redis.Message) {
 		p.changed(m.PayloadSlice)
 		return
 	}
-	list, ok := fields(m.Payload)
+	p.hearText(m.Payload, time.Time{})
+}
+
+// hearText acts on what a script tells. It was told after the given moment.
+func (p *Provider) hearText(message string, after time.Time) {
+	list, ok := fields(message)
 	r := reader{list: list}
 	switch kind := r.text(); {
 	case !ok || r.bad:
@@ -174,8 +183,12 @@ func (p *Provider) hear(m *redis.Message) {
 	case kind == "g":
 		id := r.text()
 		a, since := p.waits.find(id)
-		if a == nil {
-			return // it has ended, and was taken back
+		if a == nil { // it has ended, and was taken back, or is about to be
+			p.leaveAtOnce(id)
+			return
+		}
+		if after.After(since) {
+			since = after
 		}
 		holds := r.holds(a.req, a.group, since)
 		if !r.bad && len(r.list) == 0 {
@@ -198,5 +211,5 @@ func (p *Provider) hear(m *redis.Message) {
 			return
 		}
 	}
-	p.log.Warn("lockredis: a message that the protocol does not know; it is left aside", "message", strconv.Quote(m.Payload[:min(len(m.Payload), 200)]))
+	p.log.Warn("lockredis: a message that the protocol does not know; it is left aside", "message", strconv.Quote(message[:min(len(message), 200)]))
 }

@@ -1,4 +1,6 @@
 -- What the scripts share: it is put in place of their line "--include queue.lua".
+-- Before that a script says who asks, and which list is for what it is to be told in
+-- the answer: local asker, told. Most have no such list.
 --
 -- KEYS of every script that includes it
 --   1 the last token   2 the last ticket   3 the waiters, a hash by id
@@ -6,27 +8,29 @@
 --   then for each key of the call: the lock, its queue
 -- From the first key's name, in the same slot, come the side keys
 --   <hub>p:<process>  is there while the process lives
---   <hub>o:<owner>    the locks of an owner that has a name of its own
+--   <hub>o:<owner>    the locks of an owner that has a name of its own, by their expiry
 --   <hub>b:<owner>    ids of the waiters whose wait holds up that owner
+--   <hub>x:<id>       a request that ended before it came: it may still be on its way
 -- A waiter's record names its other keys; they are in the same slot too.
 --
 -- The lock is a string, its value the owner, so that other programs take part. It
 -- is the truth: a record is void unless the string has the recorded owner and
 -- expiry. Records are packed:
 --   hold    owner, generation ("epoch:attempt"), token, expires (ms, -1: never),
---           request, offer (o: it ends unless it is extended, t: so does a
---           ticket's), revoked (a reason), process (where the request's id does
---           not begin with it); the last three may be missing
---   waiter  a map: owner epoch attempt ttl process score since
---           keys (lock, queue, …), ticket (true: it outlives its process),
---           behalf (owners it holds up), born, offered (a ticket's keys are)
+--           request (with those that joined: their list, empty when they are many),
+--           offer (o: it ends unless it is extended, t: so does a ticket's), revoked
+--           (a reason), process (where the request's id does not begin with it); the
+--           last three may be missing
+--   waiter  owner, epoch, attempt, ttl, process, score, since, born, kind ('': it ends
+--           with its process, t: a ticket, o: one whose keys are offered to it),
+--           keys (lock, queue, …), behalf (owners it holds up)
 -- A token is the time of the grant in µs, as 16 digits, or the last one and one.
 --
 -- Order: a queue's score is class * CLASS + ticket. Who is set aside, because the
 -- process does not live or because the ticket has an offer, is at ASIDE + score.
 -- A waiter has one score and enters all its queues in one call. So the queues
 -- agree on one order, and no circle can be made of queues alone.
-local CLASS, ASIDE, OFFER, REVIVE = 2 ^ 44, 2 ^ 48, 2000, 64
+local CLASS, ASIDE, OFFER, REVIVE, MANY = 2 ^ 44, 2 ^ 48, 2000, 64, 16
 local hub = string.sub(KEYS[1], 1, -2)
 local channel = string.match(hub, '^(.-){') .. 'c:'
 local call, pack, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -38,7 +42,7 @@ local now = math.floor(micros / 1000)
 -- stopped there: then the caller asks again.
 local budget, more = REVIVE, 0
 -- Steps of the search for circles that this call may still make.
-local visits = 512
+local visits = 10000
 local holders, lives, waiters, todo = {}, {}, {}, {}
 
 local minted
@@ -54,7 +58,9 @@ end
 local function holder(lock)
   local h = holders[lock]
   if h == nil then
-    h = call('GET', lock)
+    local ok
+    ok, h = pcall(call, 'GET', lock)
+    h = ok and h or not ok and '' -- what is no string is nobody's, and nobody gets it
     holders[lock] = h
   end
   return h
@@ -78,6 +84,20 @@ local function record(lock)
   return nil
 end
 
+-- The ids of the requests that a hold was granted to.
+local function requests(r)
+  return type(r.request) == 'table' and r.request or { r.request }
+end
+
+local function of(r, id)
+  for _, request in ipairs(requests(r)) do
+    if request == id then
+      return true
+    end
+  end
+  return false
+end
+
 local function alive(process)
   if lives[process] == nil then
     lives[process] = call('EXISTS', hub .. 'p:' .. process) == 1
@@ -85,14 +105,27 @@ local function alive(process)
   return lives[process]
 end
 
+local function read_waiter(raw)
+  local w, kind = {}, nil
+  w.owner, w.epoch, w.attempt, w.ttl, w.process, w.score, w.since, w.born, kind, w.keys, w.behalf = unpacked(raw)
+  w.ticket, w.offered = kind ~= '' or nil, kind == 'o' or nil
+  return w
+end
+
 local function waiter(id)
   local w = waiters[id]
   if w == nil then
     local raw = call('HGET', KEYS[3], id)
-    w = raw and unpacked(raw) or false
+    w = raw and read_waiter(raw) or false
     waiters[id] = w
   end
   return w
+end
+
+local function note(id, w)
+  local kind = w.offered and 'o' or w.ticket and 't' or ''
+  call('HSET', KEYS[3], id,
+    pack(w.owner, w.epoch, w.attempt, w.ttl, w.process, w.score, w.since, w.born, kind, w.keys, w.behalf))
 end
 
 -- An owner whose locks are listed by its name. An anonymous owner is many; that
@@ -101,19 +134,36 @@ local function listed(owner)
   return owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:'
 end
 
-local function list(owner, lock, expires)
-  if not listed(owner) then
-    return
-  end
-  local set = hub .. 'o:' .. owner
-  call('SADD', set, lock)
-  if expires < 0 then
+-- A list lives as long as the longest of its locks.
+local function keep_list(set)
+  local last = call('ZRANGE', set, -1, -1, 'WITHSCORES')[2]
+  if last == 'inf' then
     call('PERSIST', set)
-  elseif call('SCARD', set) == 1 then
-    call('PEXPIREAT', set, expires)
-  else
-    call('PEXPIREAT', set, expires, 'GT')
+  elseif last then
+    call('PEXPIREAT', set, last)
   end
+end
+
+local function list(owner, lock, expires)
+  if listed(owner) then
+    local set = hub .. 'o:' .. owner
+    call('ZADD', set, expires < 0 and 'inf' or string.format('%.0f', expires), lock)
+    keep_list(set)
+  end
+end
+
+-- Says whether one of the owners has a lock.
+local function hold_something(owners)
+  for _, owner in ipairs(owners) do
+    local set = hub .. 'o:' .. owner
+    if call('EXISTS', set) == 1 then
+      call('ZREMRANGEBYSCORE', set, '-inf', string.format('(%.0f', now))
+      if call('EXISTS', set) == 1 then
+        return true
+      end
+    end
+  end
+  return false
 end
 
 local function write(lock, r)
@@ -138,13 +188,14 @@ local function drop(lock, owner)
   call('DEL', lock)
   call('HDEL', KEYS[4], lock)
   if listed(owner) then
-    call('SREM', hub .. 'o:' .. owner, lock)
+    call('ZREM', hub .. 'o:' .. owner, lock)
+    keep_list(hub .. 'o:' .. owner)
   end
   holders[lock] = false
 end
 
 local function enter(id, w)
-  call('HSET', KEYS[3], id, pack(w))
+  note(id, w)
   for i = 2, #w.keys, 2 do
     call('ZADD', w.keys[i], w.score, id)
   end
@@ -232,14 +283,20 @@ end
 -- no expiry) and whether it is an offer.
 local function give(id, w, lock, own, offer)
   if type(own) == 'table' and w.epoch == own.epoch and w.attempt == own.attempt then
-    if own.offer then
-      return own.token, 1, own.expires - now, 1
+    if not of(own, id) then -- the end of one request must not be that of the others
+      local all = requests(own)
+      own.request = #all > 0 and #all < MANY and { id, unpack(all) } or {}
     end
-    if w.ttl > 0 and own.expires >= 0 and now + w.ttl > own.expires then
+    if not own.offer and w.ttl > 0 and own.expires >= 0 and now + w.ttl > own.expires then
       own.expires = now + w.ttl
       keep(lock, own)
+    else
+      write(lock, own)
     end
-    return own.token, 1, own.expires < 0 and -1 or own.expires - now, 0
+    return own.token, 1, own.expires < 0 and -1 or own.expires - now, own.offer and 1 or 0
+  end
+  if type(own) == 'table' and own.token == minted then
+    minted = nil -- the one it takes over from was given its lock in this call
   end
   local expires, short = w.ttl > 0 and now + w.ttl or -1, false
   if own == true or (own and not own.offer) then
@@ -279,13 +336,19 @@ local function field(value)
   return #text .. ':' .. text
 end
 
--- Tells a process something, in fields that carry their length.
-local function tell(process, ...)
-  local text = ''
-  for _, value in ipairs({ ... }) do
-    text = text .. field(value)
+-- Tells a process something, in fields that carry their length. The one that asks is
+-- told in the answer, where the script has a place for that.
+local function tell(process, values)
+  local fields = {}
+  for i, value in ipairs(values) do
+    fields[i] = field(value)
   end
-  call('PUBLISH', channel .. process, text)
+  local text = table.concat(fields)
+  if told and process == asker then
+    told[#told + 1] = text
+  else
+    call('PUBLISH', channel .. process, text)
+  end
 end
 
 -- Offers a waiter all its keys, which nothing stands in the way of.
@@ -300,11 +363,13 @@ local function offer(id, w, own)
   end
   if w.ticket then
     w.offered = true
-    call('HSET', KEYS[3], id, pack(w))
+    note(id, w)
   else
     call('HDEL', KEYS[3], id)
     waiters[id] = false
   end
   unblock_owners(id, w)
-  tell(w.process, 'g', id, unpack(answer))
+  table.insert(answer, 1, id)
+  table.insert(answer, 1, 'g')
+  tell(w.process, answer)
 end

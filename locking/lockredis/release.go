@@ -24,6 +24,7 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 			return nil, fmt.Errorf("lockredis: release: %w", err)
 		}
 	}
+	p.waits.hadTurn(holds)
 	return answers, nil
 }
 
@@ -41,16 +42,19 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 	if err != nil {
 		return err
 	}
+	freed := 0
 	for i, at := range g.at {
 		switch sh.answers[i] {
 		case int64(1):
 			answers[at] = true
+			freed++
 		case int64(0):
 			answers[at] = unanswered
 		default:
 			return badReply(releaseScript.name, sh.answers)
 		}
 	}
+	g.hub.pay(freed)
 	if sh.more {
 		p.lookAgain(g)
 	}
@@ -74,7 +78,10 @@ func (p *Provider) askAgain(ctx context.Context, by lane, sh *share) (unanswered
 		if sent == sendTries || (!lost(err) && !passing(err)) {
 			return unanswered, err
 		}
-		unanswered = unanswered || lost(err)
+		if lost(err) {
+			unanswered = true
+			p.resync() // what it granted to this process was in the answer
+		}
 		by = direct
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
 			return unanswered, errors.Join(e, err)
@@ -95,6 +102,7 @@ func (p *Provider) Extend(ctx context.Context, ttl time.Duration, holds []driver
 			return nil, fmt.Errorf("lockredis: extend: %w", err)
 		}
 	}
+	p.waits.hadTurn(holds)
 	return answers, nil
 }
 

@@ -1,39 +1,96 @@
 -- Frees holds, each compared by owner and, unless it is 0, by token, and offers
 -- their keys to those who are next.
 --
--- KEYS  as queue.lua says; a lock stands once
--- ARGV  for each key: owner, token (0: whichever the owner has)
+-- KEYS  as queue.lua says
+-- ARGV  the process, then for each key: owner, token (0: whichever the owner has)
 --
--- Returns for each key 1 when it was freed, else 0; then whether dead waiters are
--- left, so that somebody should look again.
-local call, format = redis.call, string.format
+-- Returns for each key 1 when it was freed, else 0; then what the process would be
+-- told on its channel, in a list; then whether dead waiters are left, so that somebody
+-- should look again.
+local call, format, sub = redis.call, string.format, string.sub
+local asker, told = ARGV[1], {}
 
--- Most often there is one, and nobody waits for it.
-if #KEYS == 6 and call('EXISTS', KEYS[6]) == 0 then
-  local lock, owner, token = KEYS[5], ARGV[1], ARGV[2]
+-- Gives one lock to the first in its queue, where that is as simple as it most often
+-- is: a request for this key alone, which a living process waits with, and whose
+-- owner makes no other. The new record takes the place of the old.
+local function hand_over(lock, queue)
+  local first = call('ZPOPMIN', queue)
+  local id, score = first[1], first[2]
+  if not id then
+    return 'empty'
+  end
+  local raw = tonumber(score) < 2 ^ 48 and call('HGET', KEYS[3], id)
+  local hub = sub(KEYS[1], 1, -2)
+  if raw then
+    local owner, epoch, attempt, ttl, process, _, _, _, kind, keys, behalf = cmsgpack.unpack(raw)
+    if kind == '' and #keys == 2 and #behalf == 0 and (owner == '*' or sub(owner, 1, 8) == 'execute:')
+      and call('EXISTS', hub .. 'p:' .. process) == 1 then
+      local time, last = call('TIME'), call('GET', KEYS[1])
+      local token = time[1] .. sub('00000' .. time[2], -6)
+      if last and (#last ~= 16 or last >= token) then
+        token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
+      end
+      local short = ttl == 0 or ttl > 2000
+      local lives = short and 2000 or ttl
+      local expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lives)
+      call('HDEL', KEYS[3], id)
+      call('HSET', KEYS[4], lock, cmsgpack.pack(owner, epoch .. ':' .. attempt, token, expires, id,
+        short and 'o' or false, false, process))
+      call('SET', KEYS[1], token)
+      call('SET', lock, owner, 'PXAT', expires)
+      lives = format('%.0f', lives)
+      local text = '1:g' .. #id .. ':' .. id .. '16:' .. token .. '1:0' .. #lives .. ':' .. lives .. (short and '1:1' or '1:0')
+      if process == asker then
+        told[#told + 1] = text
+      else
+        call('PUBLISH', string.match(hub, '^(.-){') .. 'c:' .. process, text)
+      end
+      return 'done'
+    end
+  end
+  call('ZADD', queue, score, id)
+  return 'other'
+end
+
+-- Takes a lock from the list of an owner with a name.
+local function unlist(owner, lock)
+  if owner ~= '*' and sub(owner, 1, 8) ~= 'execute:' then
+    local set = sub(KEYS[1], 1, -2) .. 'o:' .. owner
+    call('ZREM', set, lock)
+    local last = call('ZRANGE', set, -1, -1, 'WITHSCORES')[2]
+    if last and last ~= 'inf' then
+      call('PEXPIREAT', set, last)
+    end
+  end
+end
+
+-- Most often there is one.
+if #KEYS == 6 then
+  local lock, owner, token = KEYS[5], ARGV[2], ARGV[3]
   if call('GET', lock) ~= owner then
-    return { 0, 0 }
+    return { 0, told, 0 }
   end
   local raw = call('HGET', KEYS[4], lock)
-  local had, _, current, expires, _, offer
+  local had, _, current, expires, request, offer
   if raw then
-    had, _, current, expires, _, offer = cmsgpack.unpack(raw)
+    had, _, current, expires, request, offer = cmsgpack.unpack(raw)
   end
   if token ~= '0' and (had ~= owner or current ~= token or tonumber(expires) ~= call('PEXPIRETIME', lock)) then
-    return { 0, 0 }
+    return { 0, told, 0 }
   end
-  if offer ~= 't' then
+  local how = offer ~= 't' and hand_over(lock, KEYS[6])
+  if how == 'empty' then
     call('DEL', lock) -- first: a record without its lock is void
     call('HDEL', KEYS[4], lock)
-    if owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:' then
-      call('SREM', string.sub(KEYS[1], 1, -2) .. 'o:' .. owner, lock)
-    end
-    return { 1, 0 }
+  end
+  if how == 'empty' or how == 'done' then
+    unlist(owner, lock)
+    return { 1, told, 0 }
   end
 end
 
 local locks, queues = {}, {}
-for i = 1, #ARGV / 2 do
+for i = 1, #KEYS / 2 - 2 do
   locks[i], queues[i] = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
 end
 
@@ -53,27 +110,28 @@ parts(#locks, function(from, upto)
   end
   queued = queued + call('EXISTS', unpack(queues, from, upto))
 end)
-local answer, freed, tickets = {}, {}, {}
+local answer, freed, tickets, gone = {}, {}, {}, {}
 for i, lock in ipairs(locks) do
-  local owner, token = ARGV[2 * i - 1], ARGV[2 * i]
+  local owner, token = ARGV[2 * i], ARGV[2 * i + 1]
   answer[i] = 0
-  if owners[i] == owner then
+  if owners[i] == owner and not gone[lock] then
     local had, _, current, expires, request, offer
     if records[i] then
       had, _, current, expires, request, offer = cmsgpack.unpack(records[i])
     end
     if token == '0' or (had == owner and current == token and tonumber(expires) == call('PEXPIRETIME', lock)) then
-      answer[i] = 1
+      answer[i], gone[lock] = 1, true
       freed[#freed + 1] = i
       if offer == 't' then
-        tickets[#tickets + 1] = request
+        for _, id in ipairs(type(request) == 'table' and request or { request }) do
+          tickets[#tickets + 1] = id
+        end
       end
-      if owner ~= '*' and string.sub(owner, 1, 8) ~= 'execute:' then
-        call('SREM', string.sub(KEYS[1], 1, -2) .. 'o:' .. owner, lock)
-      end
+      unlist(owner, lock)
     end
   end
 end
+answer[#answer + 1] = told
 answer[#answer + 1] = 0
 
 local function drop_all(list)
@@ -93,43 +151,6 @@ elseif queued == 0 and #tickets == 0 then
   return answer
 end
 
--- Else it is most often one lock that the first in the queue gets: a request for it
--- alone, which a living process waits with, and whose owner holds nothing. The new
--- record takes the place of the old.
-local function hand_over(lock, queue)
-  local first = call('ZRANGE', queue, 0, 0, 'WITHSCORES')
-  local raw = first[1] and tonumber(first[2]) < 2 ^ 48 and call('HGET', KEYS[3], first[1])
-  local w = raw and cmsgpack.unpack(raw)
-  if not first[1] then
-    return 'empty'
-  elseif not w or w.ticket or #w.keys ~= 2 or #w.behalf > 0
-    or (w.owner ~= '*' and string.sub(w.owner, 1, 8) ~= 'execute:') then
-    return 'other'
-  end
-  local hub = string.sub(KEYS[1], 1, -2)
-  if call('EXISTS', hub .. 'p:' .. w.process) == 0 then
-    return 'other'
-  end
-  local time, last = call('TIME'), call('GET', KEYS[1])
-  local token = time[1] .. string.sub('00000' .. time[2], -6)
-  if last and (#last ~= 16 or last >= token) then
-    token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
-  end
-  local short = w.ttl == 0 or w.ttl > 2000
-  local lives = short and 2000 or w.ttl
-  local expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lives)
-  local generation = format('%.0f:%.0f', w.epoch, w.attempt)
-  -- A full server refuses writes that need memory, but not in a call that has written.
-  call('ZREM', queue, first[1])
-  call('HDEL', KEYS[3], first[1])
-  call('SET', KEYS[1], token)
-  call('HSET', KEYS[4], lock, cmsgpack.pack(w.owner, generation, token, expires, first[1], short and 'o' or false, false, w.process))
-  call('SET', lock, w.owner, 'PXAT', expires)
-  local text = '1:g' .. #first[1] .. ':' .. first[1] .. '16:' .. token .. '1:0' .. #format('%.0f', lives) .. ':'
-    .. format('%.0f', lives) .. (short and '1:1' or '1:0')
-  call('PUBLISH', string.match(hub, '^(.-){') .. 'c:' .. w.process, text)
-  return 'done'
-end
 if #tickets == 0 then
   local by = { empty = {}, other = {}, done = {} }
   for _, i in ipairs(freed) do

@@ -42,11 +42,11 @@ func (p *Provider) releaseAllIn(ctx context.Context, h *hub, owner string) (int,
 		var next uint64
 		var err error
 		if listed(owner) {
-			entries, next, err = p.client.SScan(ctx, h.base+"o:"+owner, cursor, "", scanCount).Result()
+			entries, next, err = p.client.ZScan(ctx, h.base+"o:"+owner, cursor, "", scanCount).Result()
 		} else {
 			entries, next, err = p.client.HScan(ctx, h.shared[holdsKey], cursor, "", scanCount).Result()
-			entries = everyOther(entries)
 		}
+		entries = everyOther(entries)
 		if err != nil {
 			return total, fmt.Errorf("lockredis: look through the locks of an owner: %w", err)
 		}
@@ -61,7 +61,7 @@ func (p *Provider) releaseAllIn(ctx context.Context, h *hub, owner string) (int,
 	}
 }
 
-// everyOther drops the values from what HSCAN answers.
+// everyOther drops the values, or scores, from what HSCAN and ZSCAN answer.
 func everyOther(list []string) []string {
 	var names []string
 	for i := 0; i < len(list); i += 2 {

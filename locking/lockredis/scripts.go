@@ -11,7 +11,9 @@ import (
 // server knows it by.
 type script struct {
 	name, source, sha string
-	// trailing is how many answers follow those of the shares: see share.
+	// self says that the process's name precedes the arguments of the shares, and
+	// trailing how many answers follow those of the shares.
+	self     bool
 	trailing int
 }
 
@@ -41,8 +43,8 @@ var (
 	//go:embed force.lua
 	forceSource string
 
-	acquireScript = newScript("acquire.lua", acquireSource)
-	releaseScript = newScript("release.lua", releaseSource).trails(1)
+	acquireScript = newScript("acquire.lua", acquireSource).answersMany(0)
+	releaseScript = newScript("release.lua", releaseSource).answersMany(2)
 	extendScript  = newScript("extend.lua", extendSource)
 	cancelScript  = newScript("cancel.lua", cancelSource)
 	claimScript   = newScript("claim.lua", claimSource)
@@ -64,7 +66,8 @@ func newScript(name, source string) *script {
 	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:])}
 }
 
-func (s *script) trails(n int) *script {
-	s.trailing = n
+// answersMany marks a script that answers shares.
+func (s *script) answersMany(trailing int) *script {
+	s.self, s.trailing = true, trailing
 	return s
 }

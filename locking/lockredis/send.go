@@ -64,26 +64,28 @@ func (p *Provider) sendBatch(ctx context.Context, batch []*share) {
 		p.sendShares(ctx, batch)
 		return
 	}
+	sent := time.Now()
 	line := p.client.Pipeline()
 	freed := line.Do(ctx, p.command(releases)...) // first: it may free what is asked for
 	taken := line.Do(ctx, p.command(acquires)...)
 	_, _ = line.Exec(ctx) // each command has its own error
-	p.settleShares(ctx, releases, freed)
-	p.settleShares(ctx, acquires, taken)
+	p.settleShares(ctx, releases, freed, sent)
+	p.settleShares(ctx, acquires, taken, sent)
 }
 
 func (p *Provider) sendAlone(ctx context.Context, s *share) { p.sendShares(ctx, []*share{s}) }
 
 // sendShares answers shares of one script and one hub in one call.
 func (p *Provider) sendShares(ctx context.Context, list []*share) {
+	sent := time.Now()
 	cmd := redis.NewCmd(ctx, p.command(list)...)
 	_ = p.client.Process(ctx, cmd) // the command has the error
-	p.settleShares(ctx, list, cmd)
+	p.settleShares(ctx, list, cmd, sent)
 }
 
 // settleShares gives each share its answers. What the server refused as a whole, for
 // the sake of one key perhaps, is sent one by one.
-func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.Cmd) {
+func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.Cmd, sent time.Time) {
 	err := cmd.Err()
 	if unknown(err) {
 		cmd = redis.NewCmd(ctx, append([]any{"eval", list[0].script.source}, cmd.Args()[2:]...)...)
@@ -96,13 +98,15 @@ func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.C
 		return
 	}
 	reply, _ := cmd.Val().([]any)
-	trailing := list[0].script.trailing
-	want := trailing
+	want := list[0].script.trailing
 	for _, s := range list {
 		want += s.count
 	}
 	if err == nil && len(reply) != want {
 		err = badReply(list[0].script.name, cmd.Val())
+	}
+	if err == nil && list[0].script.trailing > 0 {
+		err = p.trailing(list, reply, sent)
 	}
 	for _, s := range list {
 		s.err, s.answers = err, nil
@@ -110,11 +114,25 @@ func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.C
 			s.answers, reply = reply[:s.count], reply[s.count:]
 		}
 	}
-	if err == nil && trailing == 1 && reply[0] == int64(1) {
-		for _, s := range list {
-			s.more = true
-		}
+}
+
+// trailing acts on what release.lua says after its answers: the grants that the
+// release made to requests of this process, and whether dead waiters are left.
+func (p *Provider) trailing(list []*share, reply []any, sent time.Time) error {
+	r := reader{list: reply[len(reply)-2:]}
+	told, ok := r.next().([]any)
+	more := r.number()
+	if !ok || r.bad {
+		return badReply(list[0].script.name, reply)
 	}
+	for _, message := range told {
+		text, _ := message.(string)
+		p.hearText(text, sent)
+	}
+	for _, s := range list {
+		s.more = more == 1
+	}
+	return nil
 }
 
 // command builds the call of a script for its shares. The names and arguments are
@@ -133,7 +151,7 @@ func (p *Provider) command(list []*share) []any {
 	for _, sh := range list {
 		args = p.appendArgs(args, sh.names)
 	}
-	if s == acquireScript {
+	if s.self {
 		args = append(args, p.self)
 	}
 	for _, sh := range list {

@@ -53,16 +53,20 @@ end
 -- The first of a waiter's free keys at which it is not its turn: those ahead of it
 -- may be passed only when they wait for what it gives back later. Nil: none.
 local function queued(id, w, own)
-  local owners = {}
-  for _, owner in ipairs(w.behalf) do
-    owners[owner] = true
-  end
+  local owners
   for i = 1, #w.keys, 2 do
     if not own[i] then
       local first, o = head(w.keys[i + 1])
-      if first and first ~= id and (not o or o.score < w.score)
-        and not (o and #w.behalf > 0 and depends(first, o, owners, {})) then
-        return i
+      if first and first ~= id and (not o or o.score < w.score) then
+        if not owners then
+          owners = {}
+          for _, owner in ipairs(hold_something(w.behalf) and w.behalf or {}) do
+            owners[owner] = true
+          end
+        end
+        if not o or next(owners) == nil or not depends(first, o, owners, {}) then
+          return i
+        end
       end
     end
   end
@@ -80,8 +84,8 @@ local function circle(id, w, owners, seen)
         return { id }, { { w.owner, w.keys[i], h } }
       end
       for _, other in ipairs(call('SMEMBERS', hub .. 'b:' .. h)) do
-        local o = waiter(other)
-        if o and not seen[other] and visits > 0 then
+        local o = visits > 0 and not seen[other] and waiter(other)
+        if o then
           visits = visits - 1
           local ids, edges = circle(other, o, owners, seen)
           if ids then
@@ -114,12 +118,12 @@ end
 -- Looks for a circle through a waiter. Returns the id of its victim and its edges,
 -- which begin with the victim.
 local function deadlock(id, w)
+  if not hold_something(w.behalf) then
+    return nil
+  end
   local owners = {}
   for _, owner in ipairs(w.behalf) do
     owners[owner] = true
-  end
-  if next(owners) == nil then
-    return nil
   end
   local ids, edges = circle(id, w, owners, {})
   if not ids then
@@ -140,9 +144,13 @@ local function deadlock(id, w)
   return ids[victim], flat
 end
 
-local function give_up(id, w, kind, ...)
+local function give_up(id, w, kind, edges)
   leave(id, w)
-  tell(w.process, kind, id, ...)
+  local values = { kind, id }
+  for _, text in ipairs(edges or {}) do
+    values[#values + 1] = text
+  end
+  tell(w.process, values)
 end
 
 -- Looks again at what an owner waits for, after it was given something: requests
@@ -162,7 +170,7 @@ local function revisit(owner)
       elseif what == 'held' then
         local victim, edges = deadlock(id, w)
         if victim then
-          give_up(victim, waiter(victim), 'd', unpack(edges))
+          give_up(victim, waiter(victim), 'd', edges)
         end
       end
     end

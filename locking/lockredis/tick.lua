@@ -11,6 +11,7 @@
 --
 -- The mark comes in the same stream as the grants: what comes after it was granted
 -- after this call was sent.
+local asker, told
 --include queue.lua
 --include serve.lua
 
@@ -27,14 +28,14 @@ if waiting ~= '-1' then
   local page = call('HSCAN', KEYS[3], waiting, 'COUNT', 32)
   waiting = page[1]
   for i = 1, #page[2], 2 do
-    local w = unpacked(page[2][i + 1])
+    local w = read_waiter(page[2][i + 1])
     if not w.ticket and budget > 0 and not alive(w.process) then
       budget = budget - 1
       leave(page[2][i], w)
     end
   end
   serve()
-  page = call('HSCAN', KEYS[4], held, 'COUNT', 32)
+  page = call('HSCAN', KEYS[4], held, 'COUNT', 256)
   held = page[1]
   for i = 1, #page[2], 2 do
     if call('EXISTS', page[2][i]) == 0 then
@@ -43,7 +44,7 @@ if waiting ~= '-1' then
   end
 end
 
-tell(process, 't', ARGV[3])
+tell(process, { 't', ARGV[3] })
 local answer = { was and 0 or 1, more, tonumber(waiting), tonumber(held) }
 for i = 5, #KEYS, 2 do
   local n = #answer

@@ -118,12 +118,13 @@ func (w *wait) ticketID() string { return strings.TrimPrefix(w.ask.id, ticketPre
 func (s *waits) readd(a *ask) *wait {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	own := *a // the caller's is read without mu
 	if w := s.byID[a.id]; w != nil {
-		a.place = w.ask.place
-		w.ask, w.asked = a, time.Now()
+		own.place, a.place = w.ask.place, w.ask.place
+		w.ask, w.asked = &own, time.Now()
 		return w
 	}
-	w := &wait{ask: a, asked: time.Now()}
+	w := &wait{ask: &own, asked: time.Now()}
 	s.byID[a.id] = w
 	return w
 }
@@ -137,8 +138,41 @@ func (s *waits) offer(id string, holds []driver.Granted) *wait {
 	if w == nil || w.ask.mode != modeTicket {
 		return nil
 	}
+	s.unoffer(w)
 	w.offered = holds
+	for i := range holds {
+		s.offers[offerKey{holds[i].Key, holds[i].Token}] = w
+	}
 	return w
+}
+
+// offerKey is what is offered: the token tells it from all other holds of the key.
+type offerKey struct {
+	key   string
+	token driver.Token
+}
+
+// unoffer forgets what is offered to a ticket; it requires mu.
+func (s *waits) unoffer(w *wait) {
+	for i := range w.offered {
+		delete(s.offers, offerKey{w.offered[i].Key, w.offered[i].Token})
+	}
+	w.offered = nil
+}
+
+// hadTurn ends the tickets whose offers were released, or were made full holds, other
+// than by a claim.
+func (s *waits) hadTurn(holds []driver.Hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.offers) == 0 {
+		return
+	}
+	for _, h := range holds {
+		if w := s.offers[offerKey{h.Key, h.Token}]; w != nil {
+			s.remove(w)
+		}
+	}
 }
 
 // end takes a ticket out. It returns nil when there is no such ticket.
@@ -167,5 +201,6 @@ func (p *Provider) readClaim(a *ask, reply any, sent time.Time) (driver.Grant, e
 		return driver.Grant{}, badReply(claimScript.name, reply)
 	}
 	p.waits.end(a.id)
+	p.owe(a.group.hub, len(holds), a.req.TTL)
 	return driver.Grant{Holds: holds}, nil
 }

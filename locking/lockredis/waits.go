@@ -44,6 +44,10 @@ type waits struct {
 	// it in the stream was granted later.
 	mark time.Time
 	wake func(at time.Time) // tells the clock that something is due
+	// left are requests that have ended, and that the server may not know of.
+	left map[string]leaving
+	// offers are the tickets that have them, by what is offered.
+	offers map[offerKey]*wait
 }
 
 // watched is a lock that somebody here waits for.
@@ -55,7 +59,10 @@ type watched struct {
 }
 
 func newWaits(wake func(time.Time)) *waits {
-	return &waits{byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake}
+	return &waits{
+		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake,
+		left: map[string]leaving{}, offers: map[offerKey]*wait{},
+	}
 }
 
 // add enters a request that is about to be sent.
@@ -82,6 +89,7 @@ func (s *waits) drop(w *wait) (settled bool) {
 // remove requires mu.
 func (s *waits) remove(w *wait) {
 	delete(s.byID, w.ask.id)
+	s.unoffer(w)
 	if w.began {
 		s.queued.Add(-1)
 		s.unwatch(w.ask.group)
@@ -89,15 +97,12 @@ func (s *waits) remove(w *wait) {
 }
 
 // settle answers a wait, if it still is there.
-func (s *waits) settle(id string, holds []driver.Granted, err error) bool {
+func (s *waits) settle(id string, holds []driver.Granted, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.byID[id]
-	if w == nil {
-		return false
+	if w := s.byID[id]; w != nil {
+		s.finish(w, holds, err)
 	}
-	s.finish(w, holds, err)
-	return true
 }
 
 // finish requires mu.
