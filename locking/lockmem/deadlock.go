@@ -38,7 +38,7 @@ func (p *Provider) deadlock(w *waiter) (victim *waiter, err *driver.DeadlockErro
 func (p *Provider) circle(w *waiter, start *bid, path []member) []member {
 	w.asked = p.queue.search
 	for _, l := range w.locks {
-		if l == nil || !l.held || l.owner == w.request.Owner || l.owner == driver.Anonymous {
+		if l == nil || !l.held || l.owner == w.request.Owner {
 			continue
 		}
 		path := append(slices.Clip(path), member{w, driver.Wait{Owner: w.request.Owner, Key: l.key, Holder: l.owner}})

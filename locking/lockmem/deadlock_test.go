@@ -163,6 +163,9 @@ func TestAnonymousOwnersAreInNoCircle(t *testing.T) {
 		take(t, p, ask(driver.Anonymous, "b"))
 		s.wait(t, p, ask(driver.Anonymous, "b"))
 		s.wait(t, p, ask(driver.Anonymous, "a"))
+		take(t, p, ask("A", "c"))
+		s.wait(t, p, ask(driver.Anonymous, "c"))
+		s.wait(t, p, ask("A", "a"))
 		s.want(t)
 	})
 }

@@ -284,6 +284,20 @@ func TestTimerFollowsTheFirstEnd(t *testing.T) {
 	})
 }
 
+func TestExtendWithoutATimeTakesTheExpiryAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := started(t)
+		hold := take(t, p, lasting(time.Second, ask("holder", "a")))[0].Hold
+		if got, err := p.Extend(t.Context(), 0, []driver.Hold{hold}); err != nil || got[0] != (driver.Extension{Held: true}) {
+			t.Errorf("Extend: %+v, %v, want a hold without end", got, err)
+		}
+		time.Sleep(time.Hour)
+		freeOf(t, p, "holder", "a")
+		wantEmpty(t, p)
+	})
+}
+
 func TestLongestTTL(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestExtendedOfferIsClaimed(t *testing.T) {
-	listened(t, func(t *testing.T, p *Provider, s *told) {
+	listened(t, func(t *testing.T, p *Provider, _ *told) {
 		tk := ticket("T", ask("x", "a"))
 		h := offer(t, p, tk)[0]
 		if got, err := p.Extend(t.Context(), time.Second, []driver.Hold{h.Hold}); err != nil || !got[0].Until.Equal(time.Now().Add(time.Second)) {
@@ -17,7 +17,16 @@ func TestExtendedOfferIsClaimed(t *testing.T) {
 		if got := claim(t, p, tk)[0]; got.Offer || got.Token != h.Token {
 			t.Errorf("claimed %+v, want the full hold %+v", got, h)
 		}
-		time.Sleep(time.Second) // it lapses for good
+	})
+}
+
+func TestExtendedOfferLapsesForGood(t *testing.T) {
+	listened(t, func(t *testing.T, p *Provider, s *told) {
+		h := offer(t, p, ticket("T", ask("x", "a")))[0]
+		if _, err := p.Extend(t.Context(), time.Second, []driver.Hold{h.Hold}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
 		s.want(t)
 		wantEmpty(t, p)
 	})

@@ -118,9 +118,12 @@ func TestOwnerWithinOneThatHoldsSomethingGoesBeforeOthers(t *testing.T) {
 	})
 }
 
+// In these tests all hold something, so that they rank alike.
+
 func TestOwnerPassesWhoWaitsForWhatItHolds(t *testing.T) {
 	bubble(t, func(t *testing.T, p *Provider, s *served) {
 		take(t, p, ask("A", "k1"))
+		take(t, p, ask("B", "z"))
 		s.wait(t, p, ask("B", "k1", "k2"))
 		take(t, p, noWait(ask("A", "k2")))
 		freeOf(t, p, "A", "k1", "k2")
@@ -143,6 +146,7 @@ func TestNobodyElsePassesThen(t *testing.T) {
 func TestRequestPassesForWhatAnEnclosingOwnerHolds(t *testing.T) {
 	bubble(t, func(t *testing.T, p *Provider, s *served) {
 		take(t, p, ask("outer", "k1"))
+		take(t, p, ask("B", "z"))
 		s.wait(t, p, ask("B", "k1", "k2"))
 		take(t, p, noWait(inner(ask("inner", "k2"), "outer")))
 	})
@@ -151,6 +155,7 @@ func TestRequestPassesForWhatAnEnclosingOwnerHolds(t *testing.T) {
 func TestPassingGoesOverOtherHolders(t *testing.T) {
 	bubble(t, func(t *testing.T, p *Provider, s *served) {
 		take(t, p, ask("A", "k1"))
+		take(t, p, ask("B", "z"))
 		take(t, p, ask("C", "k3"))
 		s.wait(t, p, ask("C", "k1"))       // C waits for A
 		s.wait(t, p, ask("B", "k2", "k3")) // and B for C
@@ -161,6 +166,8 @@ func TestPassingGoesOverOtherHolders(t *testing.T) {
 func TestPassingGoesOverThoseAhead(t *testing.T) {
 	bubble(t, func(t *testing.T, p *Provider, s *served) {
 		take(t, p, ask("A", "k1"))
+		take(t, p, ask("B", "y"))
+		take(t, p, ask("C", "z"))
 		s.wait(t, p, ask("B", "k1", "k2")) // B waits for A
 		s.wait(t, p, ask("C", "k2", "k3")) // and C behind B
 		take(t, p, noWait(ask("A", "k3")))
@@ -172,7 +179,7 @@ func TestNewWaitLetsAnotherPass(t *testing.T) {
 	bubble(t, func(t *testing.T, p *Provider, s *served) {
 		take(t, p, ask("A", "q"))
 		take(t, p, ask("H", "p"))
-		take(t, p, ask("B", "z")) // so that it ranks with A
+		take(t, p, ask("B", "z"))
 		s.wait(t, p, ask("B", "k", "p"))
 		s.wait(t, p, ask("A", "k"))
 		s.want(t) // H may give p back any time
@@ -181,11 +188,40 @@ func TestNewWaitLetsAnotherPass(t *testing.T) {
 	})
 }
 
+func TestNewWaitBehindAnotherLetsAThirdPass(t *testing.T) {
+	bubble(t, func(t *testing.T, p *Provider, s *served) {
+		take(t, p, ask("A", "q"))
+		take(t, p, ask("H", "p"))
+		take(t, p, ask("B", "y"))
+		take(t, p, ask("C", "z"))
+		take(t, p, ask("other", "n"))
+		s.wait(t, p, ask("B", "k", "p"))
+		s.wait(t, p, ask("A", "k"))
+		s.wait(t, p, ask("C", "m", "q"))
+		s.want(t)
+		s.wait(t, p, ask("H", "m", "n")) // behind C, which waits for A
+		s.want(t, "A")
+	})
+}
+
+func TestNobodyPassesOverAnAnonymousHolder(t *testing.T) {
+	bubble(t, func(t *testing.T, p *Provider, s *served) {
+		take(t, p, ask("A", "k1"))
+		take(t, p, ask("B", "z"))
+		take(t, p, ask(driver.Anonymous, "k3"))
+		s.wait(t, p, ask(driver.Anonymous, "k1")) // it is not known to be who has k3
+		s.wait(t, p, ask("B", "k2", "k3"))
+		wantBusy(t, p, ask("A", "k2"), driver.BusyError{Key: "k2"})
+	})
+}
+
 // One that waits already may pass as soon as its owner is given a key that others
 // wait for.
 func TestGrantLetsTheOwnersOtherRequestPass(t *testing.T) {
 	bubble(t, func(t *testing.T, p *Provider, s *served) {
 		take(t, p, ask("holder", "x"))
+		take(t, p, ask("A", "y"))
+		take(t, p, ask("B", "z"))
 		s.wait(t, p, ask("A", "x"))
 		s.wait(t, p, ask("B", "k", "x"))
 		s.wait(t, p, ask("A", "k"))

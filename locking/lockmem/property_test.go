@@ -57,7 +57,7 @@ func (m *machine) drain(t *rapid.T) {
 			}
 		}
 		before := m.model.grants
-		for _, owner := range []string{driver.Anonymous, "x", "y", "z"} {
+		for _, owner := range owners {
 			if !busy[owner] {
 				m.giveBack(t, owner)
 			}
@@ -67,7 +67,7 @@ func (m *machine) drain(t *rapid.T) {
 		}
 	}
 	for len(m.model.held) > 0 { // a ticket that lacks a key again may be served again
-		for _, owner := range []string{driver.Anonymous, "x", "y", "z"} {
+		for _, owner := range owners {
 			m.giveBack(t, owner)
 		}
 	}
@@ -124,7 +124,8 @@ func (m *machine) close() {
 
 var (
 	someKeys      = rapid.Custom(drawKeys)
-	someOwner     = rapid.SampledFrom([]string{driver.Anonymous, "x", "y", "z", "x", "y", "z"})
+	owners        = []string{driver.Anonymous, "u", "v", "x", "y", "z"}
+	someOwner     = rapid.SampledFrom(owners)
 	someEnclosing = rapid.SampledFrom([][]string{nil, nil, nil, {"x"}, {"y", "z"}, {"z", driver.Anonymous}})
 	someTTL       = rapid.SampledFrom([]time.Duration{0, 0, 0, unit, 3 * unit, 5 * unit, 9 * unit})
 	someWait      = rapid.SampledFrom([]time.Duration{driver.NoWait, 0, 2 * unit, 8 * unit, 16 * unit, 32 * unit, 32 * unit})

@@ -109,6 +109,7 @@ func (p *Provider) look() {
 		}
 	}
 	clear(c.free)
+	clear(c.given)
 	clear(c.entered)
 	c.free, c.given, c.entered = c.free[:0], c.given[:0], c.entered[:0]
 }
