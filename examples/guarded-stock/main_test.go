@@ -116,9 +116,12 @@ func TestThreeProcessesShareTheStockThroughRedis(t *testing.T) {
 		t.Errorf("\n%s", out)
 	}
 	for _, k := range server.Client().Keys(context.Background(), "*").Val() {
-		if !strings.HasSuffix(k, "}:t") {
-			t.Errorf("%q is left in Redis", k)
+		// The sequences of tokens and of tickets stay, and the word that a process lives
+		// lapses by itself.
+		if strings.HasSuffix(k, "}:t") || strings.HasSuffix(k, "}:n") || strings.Contains(k, "}:p:") {
+			continue
 		}
+		t.Errorf("%q is left in Redis", k)
 	}
 	if out, err := exec.Command(bin, "-orders", "200", "-stock", "50", "-processes", "3", "-unguarded").CombinedOutput(); err == nil {
 		t.Errorf("unguarded, it did not oversell:\n%s", out)

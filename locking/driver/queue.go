@@ -23,11 +23,14 @@ type Queuer interface {
 
 	// Claim makes a ticket's offer a full hold, and ends the ticket. It returns
 	// [ErrNoOffer] when there is none: the ticket then waits as before, or is
-	// unknown. A claim that is repeated is answered alike while the hold stands.
+	// unknown. It returns [ErrRevoked] when a later generation has taken the ticket
+	// up, or what was offered was taken by force. A claim that is repeated is
+	// answered alike while the hold stands.
 	Claim(ctx context.Context, t Ticket) (Grant, error)
 
 	// Cancel ends a ticket, and frees what was offered to it or claimed with it.
-	// It answers whether there was anything to end.
+	// It answers whether there was anything to end; what a later generation has taken
+	// up stays.
 	Cancel(ctx context.Context, t Ticket) (bool, error)
 }
 

@@ -240,9 +240,9 @@ func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group)
 	return errors.Join(errs...)
 }
 
-func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group) (bool, error) {
+func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group, generation ...any) (bool, error) {
 	for sent := 1; ; sent++ {
-		reply, err := p.send(ctx, cancelScript, append(g.command(cancelScript, 2), id, owner))
+		reply, err := p.send(ctx, cancelScript, append(append(g.command(cancelScript, 4), id, owner), generation...))
 		if err == nil {
 			list, ok := reply.([]any)
 			r := reader{list: list}

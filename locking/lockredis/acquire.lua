@@ -38,8 +38,11 @@ local function mint(time, last)
 end
 
 -- Puts a request at the end of the queue of its one key, which another has. Its
--- owner makes no other, so it closes no circle. False: it has been asked before.
+-- owner makes no other, so it closes no circle. False: that is not all there is to do.
 local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
+  if not single(holder) and call('EXISTS', sub(KEYS[1], 1, -2) .. 'b:' .. holder) == 1 then
+    return false -- it waits, too
+  end
   local raw, stands, foreign = call('HGET', KEYS[4], lock), call('PEXPIRETIME', lock), 1
   if raw then
     local had, _, _, expires, request = cmsgpack.unpack(raw)
@@ -334,7 +337,9 @@ local function ask(r)
   -- Asked before, and still waiting: it gets its old place, this process and this
   -- generation.
   local old = mode ~= 'try' and waiter(id)
-  if old then
+  if old and (old.epoch > request.epoch or (old.epoch == request.epoch and old.attempt > request.attempt)) then
+    return { -1 } -- a later generation has taken it up
+  elseif old then
     place = old.score
     request.since = old.since
     request.offered = nil
@@ -371,6 +376,9 @@ local function ask(r)
         leave(id, old)
       end
       if mode == 'ticket' then
+        if place == 0 then
+          request.score = class * CLASS + call('INCR', KEYS[2])
+        end
         enter(id, request)
         local given = give_all(id, request, own, true)
         for i = 2, #request.keys, 2 do
@@ -392,6 +400,12 @@ local function ask(r)
     end
   end
 
+  if what then -- the first that is not available may be a free one whose turn it is not
+    for i = at, #request.keys, 2 do
+      own[i] = true
+    end
+    at = queued(id, request, own) or at
+  end
   local lock = request.keys[at]
   local has = holder(lock) or ''
   local left = call('PTTL', lock)
@@ -421,6 +435,7 @@ local function ask(r)
     unblock_owners(id, old)
   end
   enter(id, request)
+  pass(id, request, {}) -- now that it waits, others may go before those ahead of it
   serve()
   local foreign = 0
   if has ~= '' and not record(lock) then

@@ -3,7 +3,7 @@
 -- a connection that was slower: it is then refused.
 --
 -- KEYS  as queue.lua says
--- ARGV  request id, owner
+-- ARGV  request id, owner, and for a ticket: epoch, attempt
 --
 -- Returns whether there was anything to end, and whether dead waiters are left.
 local asker, told
@@ -11,11 +11,22 @@ local asker, told
 --include serve.lua
 
 local id, owner = ARGV[1], ARGV[2]
+local epoch, attempt = tonumber(ARGV[3] or ''), tonumber(ARGV[4] or '')
+
+-- A ticket that a later generation has taken up is not for an earlier one to end.
+local function later(r)
+  return epoch and (r.epoch > epoch or (r.epoch == epoch and r.attempt > attempt))
+end
+
+local w = waiter(id)
+if w and later(w) then
+  return { 0, 0 }
+end
 local found = 0
 for i = 5, #KEYS, 2 do
   local lock, queue = KEYS[i], KEYS[i + 1]
   local r = holder(lock) == owner and record(lock)
-  if r and of(r, id) then
+  if r and of(r, id) and not later(r) then
     found = 1
     local others = {}
     for _, request in ipairs(requests(r)) do
@@ -32,7 +43,6 @@ for i = 5, #KEYS, 2 do
     end
   end
 end
-local w = waiter(id)
 if w then
   leave(id, w)
   found = 1

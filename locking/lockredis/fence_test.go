@@ -283,7 +283,7 @@ func TestAWriterWhoseContextHasEndedWritesNothing(t *testing.T) {
 func TestAHolderThatWasPausedPastItsLockWritesNothingAfterTheNextOne(t *testing.T) {
 	r := newRig(t)
 	f := lockredis.Fence{Client: r.redis}
-	old := r.take("paused", 20*time.Millisecond, "stock").Holds[0].Hold
+	old := r.take("paused", 300*time.Millisecond, "stock").Holds[0].Hold
 	mustWrite(t, f, "stock", old.Token, lockredis.Cmd("SET", "stock", 5))
 	next := (<-r.wait("next", 0, "stock")).Holds[0].Hold
 	mustWrite(t, f, "stock", next.Token, lockredis.Cmd("SET", "stock", 4))

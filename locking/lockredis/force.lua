@@ -12,6 +12,7 @@
 -- The records are the list <hub>a, the newest first. Each has fields that carry
 -- their length: the call's id, lock, owner, token, reason, whether at once, time
 -- in µs. A call that is sent again finds its record, and does nothing more.
+local asker, told
 --include queue.lua
 --include serve.lua
 
@@ -46,11 +47,13 @@ end
 call('LPUSH', audit, entry)
 call('LTRIM', audit, 0, kept - 1)
 if r then
-  tell(r.process, 'r', lock, owner, r.epoch, r.attempt, token, reason)
+  tell(r.process, { 'r', lock, owner, r.epoch, r.attempt, token, reason })
   -- A ticket must not get again by itself what was taken from it.
-  local w = r.offer == 't' and waiter(r.request)
-  if w then
-    give_up(r.request, w, 'x')
+  for _, id in ipairs(r.offer == 't' and requests(r) or {}) do
+    local w = waiter(id)
+    if w then
+      give_up(id, w, 'x')
+    end
   end
 end
 if at_once then

@@ -6,21 +6,25 @@
 -- Returns {the time in µs, the holder as state.lua says ({}: nobody), how many
 -- wait, then for each waiter in order: {owner, whether it compensates, its ticket
 -- or '', since how many ms it waits, whether it is passed over, its locks…}}
+local asker, told
 --include queue.lua
 --include state.lua
 
 local lock, queue, most = KEYS[5], KEYS[6], tonumber(ARGV[1])
+if holder(lock) == '' and call('TYPE', lock).ok ~= 'string' then
+  return redis.error_reply('WRONGTYPE the lock ' .. lock .. ' is kept as another type than a string')
+end
 local held = state(lock)
 local r = held and record(lock)
 
 -- A ticket that has been offered the lock still stands in the queue, set aside: it
 -- is the holder, and does not wait.
-local offered = r and r.offer and r.request
-local waiting = call('ZCARD', queue)
-if offered and call('ZSCORE', queue, offered) then
-  waiting = waiting - 1
-else
-  offered = nil
+local offered, waiting = {}, call('ZCARD', queue)
+for _, id in ipairs(r and r.offer and requests(r) or {}) do
+  if call('ZSCORE', queue, id) then
+    offered[id] = true
+    waiting = waiting - 1
+  end
 end
 
 local answer = { micros, held or {}, waiting }
@@ -29,7 +33,7 @@ while most > 0 do
   local page = call('ZRANGE', queue, from, from + most - 1, 'WITHSCORES')
   for i = 1, #page, 2 do
     local id, score = page[i], tonumber(page[i + 1])
-    local w = id ~= offered and waiter(id)
+    local w = not offered[id] and waiter(id)
     if w and most > 0 then
       local one = {
         w.owner, w.score < CLASS and 1 or 0, w.ticket and id or '', now - w.since,

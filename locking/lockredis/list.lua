@@ -7,6 +7,7 @@
 -- Returns {the time in µs, where the next call goes on ('0': nowhere), then for
 -- each lock that is held: its name, its holder as state.lua says}. Locks without
 -- a valid record are told of only where KEYS names them.
+local asker, told
 --include queue.lua
 --include state.lua
 

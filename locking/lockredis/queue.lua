@@ -10,6 +10,7 @@
 --   <hub>p:<process>  is there while the process lives
 --   <hub>o:<owner>    the locks of an owner that has a name of its own, by their expiry
 --   <hub>b:<owner>    ids of the waiters whose wait holds up that owner
+--   <hub>a            what was taken by force: see force.lua
 --   <hub>x:<id>       a request that ended before it came: it may still be on its way
 -- A waiter's record names its other keys; they are in the same slot too.
 --
@@ -313,7 +314,7 @@ local function give(id, w, lock, own, offer)
   }
   if short then
     r.offer = w.ticket and 't' or 'o'
-  elseif offer and w.ticket and not own then
+  elseif offer and w.ticket and (not own or (type(own) == 'table' and own.offer)) then
     r.offer = 't'
   end
   keep(lock, r)

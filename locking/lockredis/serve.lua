@@ -7,15 +7,17 @@
 -- Says whether nothing but the order of queues stands between a waiter and its
 -- keys. The results are what stands there, the place of it, and own holds.
 local function obstacles(w)
-  local own = {}
+  local own, held = {}, nil
   for i = 1, #w.keys, 2 do
     local what, mine = obstacle(w, w.keys[i])
-    if what then
+    if what == 'revoked' then
       return what, i, own
+    elseif what then
+      held = held or i
     end
     own[i] = mine
   end
-  return nil, nil, own
+  return held and 'held', held, own
 end
 
 -- Says whether a waiter cannot go on before one of the owners does.
@@ -26,7 +28,7 @@ local function depends(id, w, owners, seen)
   seen[id] = true
   visits = visits - 1
   for i = 1, #w.keys, 2 do
-    local what = obstacle(w, w.keys[i])
+    local what, mine = obstacle(w, w.keys[i])
     if what == 'held' then
       local h = holder(w.keys[i])
       if owners[h] then
@@ -40,7 +42,7 @@ local function depends(id, w, owners, seen)
           end
         end
       end
-    elseif not what then
+    elseif not what and not mine then
       local first, o = head(w.keys[i + 1])
       if o and first ~= id and depends(first, o, owners, seen) then
         return true
@@ -159,22 +161,29 @@ local function revisit(owner)
   if owner == '*' then
     return
   end
-  for _, id in ipairs(call('SMEMBERS', hub .. 'b:' .. owner)) do
-    local w = waiter(id)
-    if w and not w.offered then
-      local what, _, own = obstacles(w)
-      if w.owner == owner and what == 'revoked' then
-        give_up(id, w, 'x')
-      elseif w.owner == owner and not what and not queued(id, w, own) then
-        offer(id, w, own)
-      elseif what == 'held' then
-        local victim, edges = deadlock(id, w)
-        if victim then
-          give_up(victim, waiter(victim), 'd', edges)
+  local again
+  repeat -- what one is given may let another go on
+    again = false
+    for _, id in ipairs(call('SMEMBERS', hub .. 'b:' .. owner)) do
+      local w = waiter(id)
+      if w and not w.offered then
+        local what, _, own = obstacles(w)
+        if w.owner == owner and what == 'revoked' then
+          give_up(id, w, 'x')
+          again = true
+        elseif w.owner == owner and not what and not queued(id, w, own) then
+          offer(id, w, own)
+          again = true
+        elseif what == 'held' then
+          local victim, edges = deadlock(id, w)
+          if victim then
+            give_up(victim, waiter(victim), 'd', edges)
+            again = true
+          end
         end
       end
     end
-  end
+  until not again
 end
 
 -- Serves a waiter that is not at the head of its queues, but that the head waits

@@ -84,7 +84,8 @@ func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, er
 	}
 	for sent := 1; ; sent++ {
 		began := time.Now()
-		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 3), a.id, t.Owner, millis(t.TTL)))
+		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 5),
+			a.id, t.Owner, millis(t.TTL), t.Generation.Epoch, t.Generation.Attempt))
 		if err == nil {
 			return p.readClaim(a, reply, began)
 		}
@@ -108,7 +109,7 @@ func (p *Provider) Cancel(ctx context.Context, t driver.Ticket) (bool, error) {
 		return false, err
 	}
 	p.waits.end(a.id)
-	return p.cancelGroup(ctx, t.Owner, a.id, a.group)
+	return p.cancelGroup(ctx, t.Owner, a.id, a.group, t.Generation.Epoch, t.Generation.Attempt)
 }
 
 // ticketID is the id by which the caller knows a ticket.
@@ -193,6 +194,8 @@ func (p *Provider) readClaim(a *ask, reply any, sent time.Time) (driver.Grant, e
 	r := reader{list: list}
 	if kind := r.number(); !ok || r.bad {
 		return driver.Grant{}, badReply(claimScript.name, reply)
+	} else if kind == -1 {
+		return driver.Grant{}, driver.ErrRevoked
 	} else if kind == 0 {
 		return driver.Grant{}, driver.ErrNoOffer
 	}
