@@ -160,6 +160,26 @@ func cancelCases() []providerCase {
 			},
 		},
 		{
+			name: "CancelRacesTheOffer",
+			rule: "whichever of a release and the Cancel of the next ticket is first, nothing is left of the ticket",
+			run: func(r *rig) {
+				for i := range races / 2 {
+					h := r.takeOne(ask("holder", "a"))
+					t := ticket("t", ask("owner", "a", "b"))
+					r.park(t)
+					released := make(chan struct{})
+					go func() {
+						defer close(released)
+						yield(i)
+						r.wantFreed(true, h.Hold)
+					}()
+					r.wantCancel(true, t)
+					<-released
+					r.wantFree("a", "b")
+				}
+			},
+		},
+		{
 			name: "CancelOfNothing",
 			rule: "Cancel of an unknown ticket, or one whose hold was released, answers false",
 			run: func(r *rig) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -88,8 +87,10 @@ func (r *rig) hammer(ps []driver.Provider, owner func(worker int) string, look f
 	var wg sync.WaitGroup
 	var inside, entered atomic.Int64
 	errs := make([]error, hammerWorkers)
+	begin := make(chan struct{})
 	for w := range hammerWorkers {
 		wg.Go(func() {
+			<-begin
 			for range hammerRounds {
 				errs[w] = r.enter(ps[w%len(ps)], owner(w), &inside, &entered, look)
 				if errs[w] != nil {
@@ -98,6 +99,7 @@ func (r *rig) hammer(ps []driver.Provider, owner func(worker int) string, look f
 			}
 		})
 	}
+	close(begin)
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		r.Fatal(err)
@@ -121,7 +123,7 @@ func (r *rig) enter(p driver.Provider, owner string, inside, entered *atomic.Int
 		return errTwoInside
 	}
 	seen := entered.Load()
-	runtime.Gosched()
+	yield(5)
 	entered.Store(seen + 1)
 	if look != nil {
 		if err := look(grant.Holds[0].Hold); err != nil {

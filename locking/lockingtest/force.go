@@ -86,6 +86,18 @@ func forceCases() []providerCase {
 			},
 		},
 		{
+			name: "ForceTakesOneKey",
+			rule: "what else the holder has stays as it is",
+			run: func(r *rig) {
+				holds := r.take(ask("owner", "a", "b"))
+				r.force(true, against(holds[0].Hold))
+				r.wantUnrevoked(holds[1].Hold)
+				if again := r.takeOne(ask("owner", "b")); !again.Joined {
+					r.Errorf("the owner has not joined its other hold: %+v", again)
+				}
+			},
+		},
+		{
 			name: "ForceTellsTheHolder",
 			rule: "who holds a key that was taken by force is told so when it extends it: revoked, and not held",
 			run: func(r *rig) {

@@ -237,6 +237,18 @@ func listCases() []providerCase {
 			run:  listTellsWhatIsHeld,
 		},
 		{
+			name: "ListSkipsLapsed",
+			rule: "what has lapsed is on no page",
+			run: func(r *rig) {
+				r.take(lasting(ask("owner", "a"), instant))
+				r.take(ask("owner", "b"))
+				Eventually(r.TB, r.patience, "only what has not lapsed is listed", func() (bool, string) {
+					all := r.list(0, func() {})
+					return len(all) == 1 && all["b"].Owner == "owner", fmt.Sprintf("%+v", all)
+				})
+			},
+		},
+		{
 			name: "ListInPages",
 			rule: "what is held all the time is on some page, however small the pages are and whatever comes and goes meanwhile",
 			run:  listInPages,

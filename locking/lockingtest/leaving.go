@@ -31,6 +31,20 @@ func leavingCases() []providerCase {
 			run:  cancelRacesRelease,
 		},
 		{
+			name: "TimeoutRacesRelease",
+			rule: "whichever of a release and the end of the wait is first, a call that returns an error has taken nothing",
+			run: func(r *rig) {
+				for i := range races / 2 {
+					h := r.takeOne(ask("holder", "a"))
+					wait := time.Duration(1+i%4) * time.Millisecond
+					c := r.start(waiting(ask("waiter", "a", "b"), wait))
+					<-time.After(wait - time.Duration(i%8)*100*time.Microsecond)
+					r.wantFreed(true, h.Hold)
+					r.wantSettled(c, driver.ErrTimeout)
+				}
+			},
+		},
+		{
 			name: "CancelRacesTaking",
 			rule: "a call for free keys that is cancelled meanwhile returns its grant, or has taken nothing",
 			run:  cancelRacesTaking,
@@ -88,7 +102,7 @@ func cancelRacesRelease(r *rig) {
 		}
 		r.wantFreed(true, h.Hold)
 		<-cancelled
-		r.wantSettled(c)
+		r.wantSettled(c, context.Canceled)
 	}
 }
 
@@ -100,13 +114,13 @@ func cancelRacesTaking(r *rig) {
 			<-time.After(time.Duration(i) * time.Microsecond)
 		}
 		c.cancel()
-		r.wantSettled(c)
+		r.wantSettled(c, context.Canceled)
 	}
 }
 
-// wantSettled expects that a cancelled call has its grant, or an error and
-// nothing else.
-func (r *rig) wantSettled(c *call) {
+// wantSettled expects that a call has its grant, or the given error and nothing
+// else.
+func (r *rig) wantSettled(c *call, reason error) {
 	r.Helper()
 	grant, err := c.wait()
 	switch {
@@ -114,8 +128,8 @@ func (r *rig) wantSettled(c *call) {
 		if err := r.giveBack(r.ctx, r.p, grant); err != nil {
 			r.Fatal(err)
 		}
-	case !errors.Is(err, context.Canceled):
-		r.Fatalf("Acquire(%s): %v, want a grant or %v", describe(c.req), err, context.Canceled)
+	case !errors.Is(err, reason):
+		r.Fatalf("Acquire(%s): %v, want a grant or %v", describe(c.req), err, reason)
 	}
 	for _, key := range c.req.Keys {
 		if holder := r.probe(r.p, key); holder != "" {

@@ -128,7 +128,7 @@ func listMutants() []mutant {
 		},
 		{
 			name:  "free keys are listed",
-			cases: []string{"ListTellsWhatIsHeld"},
+			cases: []string{"ListTellsWhatIsHeld", "ListSkipsLapsed"},
 			wrap: pagesAs(same, func(page *driver.Page) {
 				page.Locks = append(page.Locks, driver.State{Key: "c"})
 			}),
@@ -226,7 +226,7 @@ func forceCallMutants() []mutant {
 		},
 		{
 			name:  "an owner stays revoked",
-			cases: []string{"AfterForceTheKeyIsFresh"},
+			cases: []string{"AfterForceTheKeyIsFresh", "ForceTakesOneKey"},
 			wrap:  stayingRevoked,
 		},
 	}

@@ -41,7 +41,7 @@ var slow = map[string]time.Duration{
 
 // atOnce is how many mutants run at a time. They spend theirs waiting for what
 // never comes.
-const atOnce = 48
+const atOnce = 24
 
 // TestMutantsAreNoticed breaks a good provider in one way after the other, and
 // expects the cases to fail that are there for it.

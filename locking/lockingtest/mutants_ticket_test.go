@@ -215,7 +215,7 @@ func claimMutants() []mutant {
 		},
 		{
 			name:  "Cancel only says so",
-			cases: []string{"CancelFreesTheOffer", "CancelFreesTheClaimed", "CancelLeavesTheQueue"},
+			cases: []string{"CancelFreesTheOffer", "CancelFreesTheClaimed", "CancelLeavesTheQueue", "CancelRacesTheOffer"},
 			wrap: func(p driver.Provider) driver.Provider {
 				return &faulty{Provider: p, broken: broken{cancel: func(context.Context, driver.Ticket) (bool, error) { return true, nil }}}
 			},
@@ -291,6 +291,11 @@ func placeMutants() []mutant {
 					first[t.ID] = t.Generation
 				})(p)
 			},
+		},
+		{
+			name:  "a ticket's owner is somebody else",
+			cases: []string{"TicketPassesWhoWaitsForIt", "TicketJoins"},
+			wrap:  enqueueAs(func(_ full, t *driver.Ticket) { t.Owner += "'" }),
 		},
 		{
 			name:  "a ticket stays with its first process",

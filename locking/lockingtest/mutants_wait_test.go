@@ -137,7 +137,7 @@ func leavingMutants() []mutant {
 		},
 		{
 			name:  "who times out stays in the queue",
-			cases: []string{"TimedOutWaiterLeavesNothing"},
+			cases: []string{"TimedOutWaiterLeavesNothing", "TimeoutRacesRelease"},
 			wrap:  goOn(driver.ErrTimeout),
 		},
 		{

@@ -58,6 +58,15 @@ func placeCases() []providerCase {
 			},
 		},
 		{
+			name: "TicketPassesWhoWaitsForIt",
+			rule: "a ticket passes one ahead that waits for what the ticket's owner holds",
+			run: func(r *rig) {
+				r.take(ask("holder", "k1"))
+				r.line(compensating(ask("waiter", "k1", "k2")))
+				r.offered(ticket("t", ask("holder", "k2")))
+			},
+		},
+		{
 			name: "LapsedTicketKeepsItsPlace",
 			rule: "an offer that nobody claims lapses and the next in line is served, though the ticket asks first; it still stands before those that came after it",
 			run:  lapsedTicketKeepsItsPlace,

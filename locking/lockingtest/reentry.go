@@ -153,7 +153,7 @@ func laterGenerationTakesOver(r *rig) {
 func takeoverKeepsExpiry(r *rig) {
 	r.take(lasting(generation(ask("owner", "a"), 1, 1), forever))
 	r.take(lasting(generation(ask("owner", "a"), 1, 2), instant))
-	r.wantHeldUntil(time.Now().Add(2*instant), "owner", "a")
+	r.wantHeldUntil(time.Now().Add(4*instant), "owner", "a")
 	r.take(lasting(generation(ask("owner", "b"), 1, 1), moment))
 	r.take(generation(ask("owner", "b"), 1, 2))
 	r.wantLapse("b")
