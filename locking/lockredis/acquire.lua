@@ -313,11 +313,19 @@ end
 
 -- Asked before: what was granted then, is granted.
 local function as_before(id, request)
-  local known = { 1 }
+  local known, w = { 1 }, request.ticket and waiter(id)
+  if w and w.process ~= request.process then
+    w.process = request.process
+    note(id, w)
+  end
   for i = 1, #request.keys, 2 do
     local r = holder(request.keys[i]) == request.owner and record(request.keys[i])
     if not r or r.revoked or not of(r, id) or r.epoch ~= request.epoch or r.attempt ~= request.attempt then
       return nil
+    end
+    if request.ticket and r.process ~= request.process then -- it is told from now on
+      r.process = request.process
+      write(request.keys[i], r)
     end
     local n = #known
     known[n + 1], known[n + 2] = r.token, 0
@@ -337,6 +345,10 @@ local function ask(r)
   -- Asked before, and still waiting: it gets its old place, this process and this
   -- generation.
   local old = mode ~= 'try' and waiter(id)
+  if old and old.offered then -- it has let its offer lapse: the next one is first served
+    touch(old)
+    serve()
+  end
   if old and (old.epoch > request.epoch or (old.epoch == request.epoch and old.attempt > request.attempt)) then
     return { -1 } -- a later generation has taken it up
   elseif old then

@@ -1,7 +1,7 @@
 -- Makes a ticket's offer a full hold, and ends the ticket.
 --
 -- KEYS  as queue.lua says
--- ARGV  ticket, owner, time to live in ms (0: none), epoch, attempt
+-- ARGV  ticket, owner, time to live in ms (0: none), epoch, attempt, the process
 --
 -- Returns {1, then for each key: token, joined, remaining ms (-1: none), 0}
 --      or {0} when the ticket has no offer
@@ -34,6 +34,10 @@ end
 local answer = { 1 }
 for i = 5, #KEYS, 2 do
   local r = records[i]
+  if r.process ~= ARGV[6] then -- it is told from now on
+    r.process = ARGV[6]
+    write(KEYS[i], r)
+  end
   if r.offer then
     r.offer = nil
     r.expires = ttl > 0 and now + ttl or -1

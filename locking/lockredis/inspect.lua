@@ -1,4 +1,5 @@
--- Tells who holds a lock and who waits for it. It changes nothing.
+-- Tells who holds a lock and who waits for it. It changes nothing
+-- that counts.
 --
 -- KEYS  as queue.lua says: one lock
 -- ARGV  how many waiters to tell of at most
@@ -15,6 +16,9 @@ if holder(lock) == '' and call('TYPE', lock).ok ~= 'string' then
   return redis.error_reply('WRONGTYPE the lock ' .. lock .. ' is kept as another type than a string')
 end
 local held = state(lock)
+if not held then
+  call('HDEL', KEYS[4], lock) -- a lock that lapses leaves its record
+end
 local r = held and record(lock)
 
 -- A ticket that has been offered the lock still stands in the queue, set aside: it

@@ -1,6 +1,7 @@
 package lockredis
 
 import (
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -12,7 +13,8 @@ import (
 // pattern <namespace>* finds them.
 //
 //	~lockstep:{tag}:q:<namespace><key>   who waits, in order
-//	~lockstep:{hub}:…                    what locks share: see queue.lua
+//	~lockstep:{hub}:…                    what the default namespace's locks share: see queue.lua
+//	~lockstep:{hub}:@<length>:<namespace>:…   and those of another one
 //	~lockstep:c:<process>                the channel on which a process is told things
 //
 // The tag is a function of the lock's slot, so the lock's key may hold any bytes.
@@ -62,6 +64,9 @@ func (l *layout) hub(slot int) *hub {
 		return h
 	}
 	base := l.side + "{" + rediskit.Tag(slot) + "}:"
+	if l.namespace != DefaultNamespace { // the length keeps any two apart
+		base += "@" + strconv.Itoa(len(l.namespace)) + ":" + l.namespace + ":"
+	}
 	h := &hub{slot: slot, base: base, shared: [sharedKeys]string{base + "t", base + "n", base + "w", base + "h"}}
 	l.hubs[slot].CompareAndSwap(nil, h)
 	return l.hubs[slot].Load()

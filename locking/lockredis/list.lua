@@ -1,4 +1,4 @@
--- Tells who holds locks. It changes nothing.
+-- Tells who holds locks. It changes nothing that counts.
 --
 -- KEYS  as queue.lua says
 -- ARGV  where to go on among the records of holds, and about how many to look at;
@@ -33,6 +33,9 @@ for from = 1, #locks, 1000 do
 end
 for _, lock in ipairs(locks) do
   local held = state(lock)
+  if not held then
+    call('HDEL', KEYS[4], lock) -- a lock that lapses leaves its record
+  end
   if held and (held[3] == 0 or #ARGV == 0) then
     answer[#answer + 1] = lock
     answer[#answer + 1] = held

@@ -12,7 +12,7 @@ import (
 const (
 	// sweepInterval is how often the records are looked through, sweepPause how long it
 	// is from one page of them to the next.
-	sweepInterval = 5 * time.Second
+	sweepInterval = time.Second
 	sweepPause    = 100 * time.Millisecond
 	// sweepSlack is how long after its lock's end a record is surely to be cleared.
 	sweepSlack = time.Second

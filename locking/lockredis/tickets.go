@@ -84,8 +84,8 @@ func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, er
 	}
 	for sent := 1; ; sent++ {
 		began := time.Now()
-		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 5),
-			a.id, t.Owner, millis(t.TTL), t.Generation.Epoch, t.Generation.Attempt))
+		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 6),
+			a.id, t.Owner, millis(t.TTL), t.Generation.Epoch, t.Generation.Attempt, p.self))
 		if err == nil {
 			return p.readClaim(a, reply, began)
 		}
