@@ -31,6 +31,53 @@ type Hold interface {
 	// Free gives the lock back. It answers false when there was nothing left to
 	// give back, and may be called again after an error.
 	Free(ctx context.Context) (bool, error)
+	// Abandon stops renewing the lock and forgets it, without giving it back: it
+	// passes on when its lease has lapsed, not before. Its contexts end at once, and
+	// Free has nothing to give back any more. It does no I/O.
+	Abandon()
+}
+
+// BatchFreer is a [Hold] that gives back others of its provider together with
+// itself, in one call.
+type BatchFreer interface {
+	Hold
+	// FreeBatch is [Hold].Free for each hold of the list, all of which are of this
+	// hold's provider. It answers for each in turn; an error means that nothing is
+	// known of any of them.
+	FreeBatch(ctx context.Context, list []Hold) ([]bool, error)
+}
+
+// FreeAll gives holds back, with one call for those of a provider where that can
+// be. It answers for each in turn whether it was given back, and with which error.
+func FreeAll(ctx context.Context, list []Hold) (freed []bool, errs []error) {
+	freed, errs = make([]bool, len(list)), make([]error, len(list))
+	var order []string
+	places := make(map[string][]int) // in the list, by provider
+	for i, h := range list {
+		if _, ok := h.(BatchFreer); !ok {
+			freed[i], errs[i] = h.Free(ctx)
+			continue
+		}
+		id := h.Record().Provider
+		if places[id] == nil {
+			order = append(order, id)
+		}
+		places[id] = append(places[id], i)
+	}
+	for _, id := range order {
+		batch := make([]Hold, len(places[id]))
+		for j, i := range places[id] {
+			batch[j] = list[i]
+		}
+		first, _ := batch[0].(BatchFreer)
+		answers, err := first.FreeBatch(ctx, batch)
+		for j, i := range places[id] {
+			if errs[i] = err; err == nil {
+				freed[i] = answers[j]
+			}
+		}
+	}
+	return freed, errs
 }
 
 // Scope is an owner of locks within an execution. Scopes form a tree: the root
