@@ -26,22 +26,32 @@ func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, ther
 			freed = append(freed, h)
 		}
 	}
-	answered := hs.leave(freed)
 	hs.mu.Unlock()
-	answers, err := hs.send(ctx, freed, answered)
+	answers, err := hs.freeAll(ctx, freed)
 	return freed, all(answers), err
 }
 
-// freeAll gives holds back whatever handles there are.
-func (hs *holds) freeAll(ctx context.Context, list []*hold) (freed []*hold, there bool, err error) {
+// freeAll gives holds back whatever handles there are, and answers for each. One
+// that was abandoned is left to its lease.
+func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 	hs.mu.Lock()
-	for _, h := range list {
+	sent := slices.DeleteFunc(slices.Clone(list), func(h *hold) bool { return h.abandoned })
+	for _, h := range sent {
 		h.handles = 0
 	}
-	answered := hs.leave(list)
+	answered := hs.leave(sent)
 	hs.mu.Unlock()
-	answers, err := hs.send(ctx, list, answered)
-	return list, all(answers), err
+	freed, err := hs.send(ctx, sent, answered)
+	if err != nil || len(sent) == len(list) {
+		return freed, err
+	}
+	answers := make([]bool, len(list))
+	for i, h := range list {
+		if len(sent) > 0 && h == sent[0] {
+			answers[i], sent, freed = freed[0], sent[1:], freed[1:]
+		}
+	}
+	return answers, nil
 }
 
 // unshared returns those of the holds that have no handle left.

@@ -2,6 +2,7 @@ package locking
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/runctx"
@@ -25,12 +26,14 @@ type hold struct {
 	lease   time.Duration
 	renewTo time.Time // renewal stops here; zero: it does not
 	renewAt time.Time // when the next extension is due; zero: none is
+	// abandoned says that the lock is left to its lease: nothing releases it.
+	abandoned bool
 	// An offer ends soon unless it is extended once to what was asked for.
 	offer bool
 	full  time.Duration // what was asked for; zero is for ever
 }
 
-var _ runctx.Hold = (*hold)(nil)
+var _ runctx.BatchFreer = (*hold)(nil)
 
 // Record implements [runctx.Hold].
 func (h *hold) Record() runctx.HoldRecord {
@@ -49,8 +52,29 @@ func (h *hold) Alive() bool { return h.ctx.Err() == nil }
 // Free implements [runctx.Hold]: it gives the lock back whatever handles there
 // are.
 func (h *hold) Free(ctx context.Context) (bool, error) {
-	_, there, err := h.at.freeAll(ctx, []*hold{h})
-	return there && err == nil, err
+	answers, err := h.at.freeAll(ctx, []*hold{h})
+	return err == nil && answers[0], err
+}
+
+// FreeBatch implements [runctx.BatchFreer].
+func (h *hold) FreeBatch(ctx context.Context, list []runctx.Hold) ([]bool, error) {
+	own := make([]*hold, len(list))
+	for i, other := range list {
+		var ok bool
+		if own[i], ok = other.(*hold); !ok || own[i].at != h.at {
+			return nil, fmt.Errorf("locking: free %d holds at %s: hold %d is not this provider's", len(list), h.at.provider.id, i)
+		}
+	}
+	return h.at.freeAll(ctx, own)
+}
+
+// Abandon implements [runctx.Hold]. The contexts end with [ErrLockLost].
+func (h *hold) Abandon() {
+	h.at.mu.Lock()
+	h.abandoned = true
+	h.at.drop(h)
+	h.at.mu.Unlock()
+	h.cancel(ErrLockLost)
 }
 
 // terms says for how long a lock is wanted.

@@ -95,16 +95,18 @@ func (l *Lock) Release(ctx context.Context) error {
 
 // giveBack requires l.mu. It answers false when a key was gone.
 func (l *Lock) giveBack(ctx context.Context) (bool, error) {
-	list := l.own
+	var freed []*hold
+	var there bool
+	var err error
 	if l.released { // and there was no answer
-		list = l.provider.holds.unshared(l.own)
+		var answers []bool
+		freed = l.provider.holds.unshared(l.own)
+		answers, err = l.provider.holds.freeAll(ctx, freed)
+		there = all(answers)
+	} else {
+		l.released = true
+		freed, there, err = l.provider.holds.release(ctx, l.own)
 	}
-	release := l.provider.holds.release
-	if l.released {
-		release = l.provider.holds.freeAll
-	}
-	l.released = true
-	freed, there, err := release(ctx, list)
 	if err != nil {
 		return false, err
 	}

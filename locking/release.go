@@ -2,8 +2,8 @@ package locking
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lockstep-dev/lockstep/internal/runctx"
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -74,51 +74,45 @@ func (o *options) ownerName() string {
 }
 
 func (p *provider) releaseScoped(ctx context.Context, scope *runctx.Scope, keys []string) (bool, error) {
-	freed := make([]bool, len(keys))
-	var errs []error
-	for i, k := range keys {
-		h, ok := scope.Releasable(runctx.LockID{Provider: p.id, Key: k})
-		if !ok || scope.Ended() {
-			continue
-		}
-		var err error
-		if freed[i], err = p.freeKept(ctx, scope, h); err != nil {
-			errs = append(errs, err)
+	var list []runctx.Hold
+	for _, k := range keys {
+		if h, ok := scope.Releasable(runctx.LockID{Provider: p.id, Key: k}); ok && !scope.Ended() {
+			list = append(list, h)
 		}
 	}
-	return all(freed), errors.Join(errs...)
+	freed, err := p.freeKept(ctx, scope, list)
+	return freed == len(keys), err
 }
 
 func (p *provider) releaseScopedAll(ctx context.Context, scope *runctx.Scope) (int, error) {
 	if scope.Ended() {
 		return 0, nil
 	}
-	n := 0
-	var errs []error
-	for _, h := range scope.ReleasableAll() {
-		if h.Record().Provider != p.id {
+	return p.freeKept(ctx, scope, slices.DeleteFunc(scope.ReleasableAll(), func(h runctx.Hold) bool {
+		return h.Record().Provider != p.id
+	}))
+}
+
+// freeKept frees holds that a scope keeps, and says how many were there. While
+// there is no answer the scope goes on keeping them, so that the end of the
+// execution tries again.
+func (p *provider) freeKept(ctx context.Context, scope *runctx.Scope, list []runctx.Hold) (n int, err error) {
+	freed, failed := runctx.FreeAll(ctx, list)
+	var unanswered []string
+	for i, h := range list {
+		if failed[i] != nil {
+			unanswered, err = append(unanswered, h.Record().Key), failed[i]
 			continue
 		}
-		ok, err := p.freeKept(ctx, scope, h)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if ok {
+		scope.Forget(h)
+		if freed[i] {
 			n++
 		}
 	}
-	return n, errors.Join(errs...)
-}
-
-// freeKept frees a hold that a scope keeps. While there is no answer the scope
-// goes on keeping it, so that the end of the execution tries again.
-func (p *provider) freeKept(ctx context.Context, scope *runctx.Scope, h runctx.Hold) (bool, error) {
-	freed, err := h.Free(ctx)
 	if err != nil {
-		return false, fmt.Errorf("locking: release %s at %s: %w", quoteShort(h.Record().Key), p.id, err)
+		return n, fmt.Errorf("locking: release %s at %s: %w", quoteKeys(unanswered), p.id, err)
 	}
-	scope.Forget(h)
-	return freed, nil
+	return n, nil
 }
 
 func all(answers []bool) bool {

@@ -1,7 +1,6 @@
 package workflow_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -71,17 +70,6 @@ func TestLockedUnreleasedLockIsFreedWhenACompensationFails(t *testing.T) {
 		r, _, err := runs(t, inTurn(taking("s", func(*steps.Context, *locking.Lock) error { return errBoom },
 			steps.Undo(func(*steps.Context, string) error { return errBoom }))))
 		if err == nil || !r.free(t) {
-			t.Error("held after the end", err)
-		}
-	})
-}
-
-func TestLockedLockOfABodyLeftBehindIsFreedAtTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		let := make(chan struct{})
-		defer close(let)
-		r, _, err := runs(t, inTurn(taking("s", func(*steps.Context, *locking.Lock) error { <-let; return nil }, steps.Timeout(time.Second))))
-		if !errors.Is(err, context.DeadlineExceeded) || !r.free(t) {
 			t.Error("held after the end", err)
 		}
 	})

@@ -20,11 +20,15 @@ func take(ctx *steps.Context, key string) (*locking.Lock, error) {
 }
 
 func takeUnder(ctx context.Context, from container.Resolver, key string) (*locking.Lock, error) {
-	locks, err := container.Resolve(from, locking.ServiceKey)
+	locks, err := locksOf(from)
 	if err != nil {
 		return nil, err
 	}
 	return locks.Acquire(ctx, locking.Keys(key))
+}
+
+func locksOf(from container.Resolver) (*locking.Service, error) {
+	return container.Resolve(from, locking.ServiceKey)
 }
 
 // taking is a step that takes "k", tells of the lock, and does not release it.

@@ -109,21 +109,33 @@ type rig struct {
 	*workflow.Engine
 
 	locks *locking.Service
-	store *storemem.Store
+	store *storemem.Store // nil when the test has brought its own
 }
 
-// start starts an engine that is stopped at the test's end.
+// start starts an engine that is stopped at the test's end, on a store in memory
+// when the configuration names none.
 func start(t *testing.T, cfg workflow.Config) *rig {
 	t.Helper()
+	return startWith(t, cfg, locking.Config{})
+}
+
+// startWith is start with lock providers of the test's own.
+func startWith(t *testing.T, cfg workflow.Config, lockCfg locking.Config) *rig {
+	t.Helper()
 	ctx := t.Context()
-	locks, err := locking.New(ctx, locking.Config{Logger: quiet})
+	lockCfg.Logger = quiet
+	locks, err := locking.New(ctx, lockCfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := storemem.New()
+	var st *storemem.Store
+	if cfg.Store == nil {
+		st = storemem.New()
+		cfg.Store = st
+	}
 	cfg.Container = container.New()
 	container.MustRegister(cfg.Container, locking.ServiceKey, locks)
-	cfg.Store, cfg.Logger = st, quiet
+	cfg.Logger = quiet
 	e, err := workflow.NewEngine(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,10 @@ func (r *Run) launch(c machine.StartAttempt) {
 	r.flight = f
 	go func() {
 		res := plan.Result{Err: errExited}
-		defer func() { f.results <- res }()
+		defer func() {
+			f.scope.Returned()
+			f.results <- res
+		}()
 		res = body(f.ctx, r.e.cfg.Codec, input)
 	}()
 }
@@ -78,6 +81,7 @@ func (f *flight) awaitGrace(d time.Duration) { f.grace = time.NewTimer(d) }
 
 // giveUp leaves the body behind.
 func (f *flight) giveUp() plan.Result {
+	f.scope.LeaveBehind()
 	return plan.Result{Err: errLeftBehind}
 }
 
@@ -164,8 +168,9 @@ func idempotencyKey(key store.Key, path string, phase runctx.Phase) string {
 }
 
 // leave ends a run that cannot go on: the engine stops, or what happened could
-// not be recorded. Where the store outlives the process, the execution's locks
-// are left to whoever takes it over, and lapse otherwise.
+// not be recorded. Where the store outlives the process, the execution's locks,
+// also those that were about to be given back, are left to whoever takes it over,
+// and lapse otherwise.
 func (r *Run) leave(err error) {
 	if f := r.flight; f != nil {
 		r.flight = nil
@@ -176,11 +181,14 @@ func (r *Run) leave(err error) {
 		select {
 		case <-f.results:
 		case <-grace.C:
+			f.giveUp()
 		}
 		f.scope.End()
 	}
-	if left := r.scope.Surrender(); !r.e.info.Durable {
-		freeHolds(r.e.cfg.Logger.With("execution", r.key.String()).Warn, left)
+	r.depart(r.scope.Surrender())
+	if r.e.info.Durable {
+		r.leaving = departure{lapse: append(r.leaving.lapse, r.leaving.free...)}
 	}
+	r.letGo()
 	r.end(err)
 }

@@ -28,8 +28,10 @@ type Run struct {
 	first  *Run    // the run that drives the execution, when this one joined it
 	writes uint64
 	scope  *runctx.Scope
-	flight *flight     // the attempt in flight
-	wake   *time.Timer // when the next retry is due
+	// leaving is no scope's any more, and not let go yet.
+	leaving departure
+	flight  *flight     // the attempt in flight
+	wake    *time.Timer // when the next retry is due
 }
 
 func newRun(e *Engine, p *plan.Plan, key store.Key) *Run {
@@ -142,11 +144,11 @@ func (r *Run) happen(ev machine.Event) (finished bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	leaving := r.settleLocks(&change, commands)
+	r.settleLocks(&change, commands)
 	if err := r.commit(change); err != nil {
 		return false, err
 	}
-	if err := r.giveBack(leaving, finishes(commands)); err != nil {
+	if err := r.giveBack(finishes(commands)); err != nil {
 		return false, err
 	}
 	finished = r.obey(commands)

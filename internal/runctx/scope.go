@@ -31,6 +31,53 @@ type Hold interface {
 	// Free gives the lock back. It answers false when there was nothing left to
 	// give back, and may be called again after an error.
 	Free(ctx context.Context) (bool, error)
+	// Abandon stops renewing the lock and forgets it, without giving it back: it
+	// passes on when its lease has lapsed, not before. Its contexts end at once, and
+	// Free has nothing to give back any more. It does no I/O.
+	Abandon()
+}
+
+// BatchFreer is a [Hold] that gives back others of its provider together with
+// itself, in one call.
+type BatchFreer interface {
+	Hold
+	// FreeBatch is [Hold].Free for each hold of the list, all of which are of this
+	// hold's provider. It answers for each in turn; an error means that nothing is
+	// known of any of them.
+	FreeBatch(ctx context.Context, list []Hold) ([]bool, error)
+}
+
+// FreeAll gives holds back, with one call for those of a provider where that can
+// be. It answers for each in turn whether it was given back, and with which error.
+func FreeAll(ctx context.Context, list []Hold) (freed []bool, errs []error) {
+	freed, errs = make([]bool, len(list)), make([]error, len(list))
+	var order []string
+	places := make(map[string][]int) // in the list, by provider
+	for i, h := range list {
+		if _, ok := h.(BatchFreer); !ok {
+			freed[i], errs[i] = h.Free(ctx)
+			continue
+		}
+		id := h.Record().Provider
+		if places[id] == nil {
+			order = append(order, id)
+		}
+		places[id] = append(places[id], i)
+	}
+	for _, id := range order {
+		batch := make([]Hold, len(places[id]))
+		for j, i := range places[id] {
+			batch[j] = list[i]
+		}
+		first, _ := batch[0].(BatchFreer)
+		answers, err := first.FreeBatch(ctx, batch)
+		for j, i := range places[id] {
+			if errs[i] = err; err == nil {
+				freed[i] = answers[j]
+			}
+		}
+	}
+	return freed, errs
 }
 
 // Scope is an owner of locks within an execution. Scopes form a tree: the root
@@ -42,8 +89,10 @@ type Hold interface {
 //  2. A scope that asks for what an enclosing scope keeps shares that hold and
 //     never frees it; the exception is a later attempt of the same owner, which
 //     takes the hold over, so that the earlier attempt can do nothing with it.
-//  3. What an attempt leaves behind when it ends is kept by the sequence around
-//     it. An attempt that has ended keeps nothing any more.
+//  3. What an attempt does not release is kept by the sequence around it once it
+//     has ended. An attempt that has ended keeps nothing any more.
+//  4. What the sequence had before a series of attempts stays with it whatever
+//     those attempts do, other than release it.
 //
 // A Scope may be used concurrently.
 type Scope struct {
@@ -55,7 +104,19 @@ type Scope struct {
 	sequence bool
 	ended    bool
 	children []*Scope
-	kept     map[LockID]Hold
+	kept     map[LockID]keeping
+	body     *Scope // the attempt that this scope is, or is a part of
+
+	// Of an attempt:
+	inside   map[LockID]struct{} // locks that its body believes to have
+	returned bool                // its body runs no more
+}
+
+// keeping is a hold with the ordinal of the first of its owner's attempts that
+// had the lock: a later one that takes it over has not brought it in.
+type keeping struct {
+	hold  Hold
+	since uint64
 }
 
 // tree is what the scopes of one execution share.
@@ -63,6 +124,7 @@ type tree struct {
 	mu     sync.Mutex
 	prefix string
 	lease  time.Duration
+	bodies []*Scope // attempts whose bodies were left behind, and still run
 }
 
 // OwnerPrefix begins the lock owner of everything an execution takes. No user's
@@ -90,7 +152,9 @@ func escape(part string) string { return escaper.Replace(part) }
 // attempts of a step count upwards over invoke and compensate together, since
 // each must be able to take over from the one before.
 func (s *Scope) Attempt(step string, number uint64) *Scope {
-	return s.open(s.tree.prefix+escape(step), number)
+	attempt := s.open(s.tree.prefix+escape(step), number)
+	attempt.body = attempt
+	return attempt
 }
 
 // Child opens a scope of its own within an attempt: two children exclude each
@@ -102,7 +166,7 @@ func (s *Scope) Child(name string) *Scope {
 func (s *Scope) open(owner string, attempt uint64) *Scope {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
-	child := &Scope{tree: s.tree, parent: s, owner: owner, epoch: s.epoch, attempt: attempt, ended: s.ended}
+	child := &Scope{tree: s.tree, parent: s, owner: owner, epoch: s.epoch, attempt: attempt, body: s.body, ended: s.ended}
 	s.children = append(s.children, child)
 	return child
 }
@@ -129,9 +193,15 @@ func (s *Scope) Shared(id LockID) (Hold, bool) {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
 	for at := s.parent; at != nil; at = at.parent {
-		if h, ok := at.kept[id]; ok {
-			return h, h.Alive() && h.Record().Owner != s.owner
+		k, ok := at.kept[id]
+		if !ok {
+			continue
 		}
+		shared := k.hold.Alive() && k.hold.Record().Owner != s.owner
+		if shared && !s.ended {
+			s.body.enter(id)
+		}
+		return k.hold, shared
 	}
 	return nil, false
 }
@@ -142,8 +212,8 @@ func (s *Scope) Releasable(id LockID) (Hold, bool) {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
 	for at := s; at != nil; at = at.parent {
-		if h, ok := at.kept[id]; ok {
-			return h, true
+		if k, ok := at.kept[id]; ok {
+			return k.hold, true
 		}
 		if at.sequence {
 			break
@@ -158,8 +228,8 @@ func (s *Scope) ReleasableAll() []Hold {
 	defer s.tree.mu.Unlock()
 	var all []Hold
 	for at := s; at != nil; at = at.parent {
-		for _, h := range at.kept {
-			all = append(all, h)
+		for _, k := range at.kept {
+			all = append(all, k.hold)
 		}
 		if at.sequence {
 			break
@@ -178,24 +248,37 @@ func (s *Scope) Keep(h Hold) error {
 	if s.ended {
 		return ErrScopeEnded
 	}
-	for at := s.parent; at != nil; at = at.parent {
+	since := s.attempt
+	for at := s; at != nil; at = at.parent {
+		if k, ok := at.kept[id]; ok && k.hold.Record().Owner == s.owner {
+			since = min(since, k.since)
+		}
 		delete(at.kept, id)
 	}
-	if s.kept == nil {
-		s.kept = make(map[LockID]Hold)
-	}
-	s.kept[id] = h
+	s.keep(id, keeping{h, since})
+	s.body.enter(id)
 	return nil
 }
 
-// Forget makes every scope from this one outwards stop keeping the hold.
+// keep requires the tree's lock.
+func (s *Scope) keep(id LockID, k keeping) {
+	if s.kept == nil {
+		s.kept = make(map[LockID]keeping)
+	}
+	s.kept[id] = k
+}
+
+// Forget makes every scope from this one outwards stop keeping the hold, which
+// was released.
 func (s *Scope) Forget(h Hold) {
 	id := h.Record().LockID
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
 	for at := s; at != nil; at = at.parent {
-		if at.kept[id] == h {
+		if at.kept[id].hold == h {
 			delete(at.kept, id)
+			s.tree.passOn(id)
+			s.body.exit(id)
 		}
 	}
 }
@@ -205,21 +288,41 @@ func (s *Scope) Forget(h Hold) {
 func (s *Scope) End() {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
+	s.handOver()
+}
+
+// Pause is End for an attempt whose step waits for its next one. It returns what
+// all attempts of the step from the ordinal first on have taken, for the caller
+// to give back meanwhile. What the sequence had before them it keeps, also where
+// one of them took it over.
+func (s *Scope) Pause(first uint64) []Hold {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	outer := s.handOver()
+	var back []Hold
+	for id, k := range outer.kept {
+		owner := k.hold.Record().Owner
+		if k.since >= first && (owner == s.owner || strings.HasPrefix(owner, s.owner+"/")) {
+			back = append(back, k.hold)
+			delete(outer.kept, id)
+		}
+	}
+	return back
+}
+
+// handOver requires the tree's lock. It returns the sequence around the scope,
+// which has what was kept.
+func (s *Scope) handOver() *Scope {
 	left := s.end(nil)
 	s.detach()
 	outer := s.parent
-	for outer != nil && !outer.sequence {
+	for !outer.sequence {
 		outer = outer.parent
 	}
-	if outer == nil {
-		return
+	for _, k := range left {
+		outer.keep(k.hold.Record().LockID, k)
 	}
-	if outer.kept == nil {
-		outer.kept = make(map[LockID]Hold, len(left))
-	}
-	for _, h := range left {
-		outer.kept[h.Record().LockID] = h
-	}
+	return outer
 }
 
 // Surrender closes the scope, its children with it, and returns what they kept,
@@ -229,7 +332,11 @@ func (s *Scope) Surrender() []Hold {
 	defer s.tree.mu.Unlock()
 	left := s.end(nil)
 	s.detach()
-	return left
+	holds := make([]Hold, len(left))
+	for i, k := range left {
+		holds[i] = k.hold
+	}
+	return holds
 }
 
 func (s *Scope) detach() {
@@ -245,13 +352,13 @@ func (s *Scope) detach() {
 }
 
 // end requires the tree's lock.
-func (s *Scope) end(left []Hold) []Hold {
+func (s *Scope) end(left []keeping) []keeping {
 	s.ended = true
 	for _, c := range s.children {
 		left = c.end(left)
 	}
-	for _, h := range s.kept {
-		left = append(left, h)
+	for _, k := range s.kept {
+		left = append(left, k)
 	}
 	s.kept, s.children = nil, nil
 	return left
@@ -262,9 +369,9 @@ func (s *Scope) Records() []HoldRecord {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
 	var records []HoldRecord
-	for _, h := range s.kept {
-		if h.Alive() {
-			records = append(records, h.Record())
+	for _, k := range s.kept {
+		if k.hold.Alive() {
+			records = append(records, k.hold.Record())
 		}
 	}
 	return records

@@ -25,6 +25,7 @@ type fakeHold struct {
 func (h *fakeHold) Record() runctx.HoldRecord          { return h.record }
 func (h *fakeHold) Alive() bool                        { return !h.gone }
 func (h *fakeHold) Free(context.Context) (bool, error) { return !h.gone, nil }
+func (h *fakeHold) Abandon()                           { h.gone = true }
 
 func id(key string) runctx.LockID { return runctx.LockID{Provider: "p", Key: key} }
 

@@ -38,7 +38,7 @@ type serviceCase struct {
 
 func serviceCases() []serviceCase {
 	var all []serviceCase
-	for _, list := range [][]serviceCase{ownerCases(), handleCases(), waitCases(), executeCases(), scopeCases()} {
+	for _, list := range [][]serviceCase{ownerCases(), handleCases(), waitCases(), executeCases(), scopeCases(), abandonCases()} {
 		all = append(all, list...)
 	}
 	return all
