@@ -40,6 +40,11 @@ type Keeper interface {
 	Keep(ctx context.Context, keys []string) (Held, error)
 }
 
+// Counter is a [Locker] that can tell how many wait for a key.
+type Counter interface {
+	Waiting(ctx context.Context, key string) (int, error)
+}
+
 // Kind says what a candidate stands for in a budget.
 type Kind int
 

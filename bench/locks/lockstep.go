@@ -18,6 +18,8 @@ type lockstep struct{ service *locking.Service }
 var (
 	_ Locker = (*lockstep)(nil)
 	_ Keeper = (*lockstep)(nil)
+
+	_ Counter = (*lockstep)(nil)
 )
 
 // The options of every call. The wait is bounded by ctx.
@@ -58,6 +60,11 @@ func (l *lockstep) Hold(ctx context.Context, keys []string, section func(uint64)
 
 func (l *lockstep) Keep(ctx context.Context, keys []string) (Held, error) {
 	return l.service.Acquire(ctx, keys, expire, wait)
+}
+
+func (l *lockstep) Waiting(ctx context.Context, key string) (int, error) {
+	state, err := l.service.Inspect(ctx, key)
+	return state.Waiting, err
 }
 
 func (l *lockstep) Close() error {

@@ -152,11 +152,12 @@ func (c *Config) waiting(ctx context.Context, candidate locks.Candidate) (row Me
 	return row, err
 }
 
-// gather lets waiters come, and returns when they wait. The client has then sent a
-// command for each of them, and after that, for longer than two ticks, only what
-// keeps them alive.
+// gather lets waiters come, and returns when all stand in the queue.
 func (c *crowd) gather(ctx context.Context, l opened, keys []string, w *witness, count int) error {
-	sent := l.wire.Sent().Commands
+	counter, ok := l.Locker.(locks.Counter)
+	if !ok {
+		return errors.New("it does not tell how many wait")
+	}
 	for range count {
 		go func() {
 			turns := 0
@@ -170,11 +171,19 @@ func (c *crowd) gather(ctx context.Context, l opened, keys []string, w *witness,
 			c.ended <- err
 		}()
 	}
-	for l.wire.Sent().Commands-sent < int64(count) {
+	for {
+		waiting, err := counter.Waiting(ctx, keys[0])
+		if err != nil {
+			return err
+		}
+		if waiting == count {
+			break
+		}
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
-			return fmt.Errorf("only %d commands were sent: %w", l.wire.Sent().Commands-sent, err)
+			return fmt.Errorf("only %d wait: %w", waiting, err)
 		}
 	}
+	// For longer than two ticks only what keeps them alive is sent.
 	if err := sleep(ctx, 1200*time.Millisecond); err != nil {
 		return err
 	}
