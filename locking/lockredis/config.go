@@ -32,7 +32,9 @@ const oldestServer = 7
 // LOCKING_REDIS_URL is needed, and they count in this order. Zero durations and an
 // empty namespace stand for the defaults.
 type Config struct {
-	// Client is a client to use as it is; the provider does not close it.
+	// Client is a client to use as it is; the provider does not close it. It should not
+	// send commands again by itself (MaxRetries: -1): a release that was carried out
+	// and is sent again is answered as if the lock had been lost.
 	Client redis.UniversalClient
 	// RedisURL is a URL such as redis://user:password@localhost:6379/0.
 	RedisURL string
@@ -42,9 +44,10 @@ type Config struct {
 	Namespace string
 	// WaitLockingTimeout is how long a request waits that names no time; 5 s.
 	WaitLockingTimeout time.Duration
-	// DefaultRetryInterval is the first pause between two attempts; 5 ms.
+	// DefaultRetryInterval is the first pause before a call that got no answer is sent
+	// again; 5 ms.
 	DefaultRetryInterval time.Duration
-	// MaximumRetryInterval is the longest pause between two attempts; 200 ms.
+	// MaximumRetryInterval is the longest such pause; 200 ms.
 	MaximumRetryInterval time.Duration
 }
 
