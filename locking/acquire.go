@@ -17,8 +17,8 @@ import (
 // order of the keys means nothing, and each counts once.
 //
 // It returns [*TimeoutError] when the wait is used up, the context's error when
-// the context ends first, [ErrLockRevoked] when a later attempt of the same step
-// has the lock, [*InvalidError] and [*UnknownProviderError] for what cannot be
+// the context ends first, [*DeadlockError] when waiting is no use, [ErrLockRevoked]
+// when a later attempt of the same step has the lock, [*InvalidError] and [*UnknownProviderError] for what cannot be
 // asked, and the provider's error when it gave no answer. In each of these cases
 // nothing is held.
 //
@@ -68,8 +68,12 @@ func (s *Service) acquire(ctx context.Context, keys []string, o *options, wait b
 	return p.acquireOwned(ctx, owner, sorted, fixed(o.expire), w)
 }
 
-// executeOwner is an owner that nobody else has.
-func executeOwner() string { return "execute:" + uuid.NewString() }
+// jobOwnerPrefix begins the owner of the locks of one job. Such an owner makes one
+// request, and none that joins: providers may rely on that, too.
+const jobOwnerPrefix = "execute:"
+
+// jobOwner is an owner that nobody else has.
+func jobOwner() string { return jobOwnerPrefix + uuid.NewString() }
 
 // acquireOwned takes keys outside executions.
 func (p *provider) acquireOwned(ctx context.Context, owner string, keys []string, t terms, wait time.Duration) (*Lock, error) {
@@ -123,11 +127,14 @@ func (p *provider) request(ctx context.Context, req driver.Request, t terms) ([]
 	start := time.Now()
 	held, err := p.holds.acquire(ctx, req, t)
 	var busy *driver.BusyError
+	var circle *driver.DeadlockError
 	switch {
 	case err == nil:
 		return held, nil
 	case errors.As(err, &busy):
 		return nil, &NotAcquiredError{Key: busy.Key, Holder: busy.Holder, Provider: p.id}
+	case errors.As(err, &circle):
+		return nil, &DeadlockError{Cycle: circle.Cycle, Provider: p.id}
 	case errors.Is(err, driver.ErrTimeout):
 		return nil, &TimeoutError{Keys: req.Keys, Waited: time.Since(start).Round(time.Millisecond), Provider: p.id}
 	case errors.Is(err, driver.ErrRevoked):

@@ -73,7 +73,7 @@ func (s *Service) acquireForJob(ctx context.Context, keys []string, opts []Execu
 	if o.expireSet {
 		lease = o.expire
 	}
-	return p.acquireOwned(ctx, executeOwner(), sorted, leased(lease, 0), p.wait(&o))
+	return p.acquireOwned(ctx, jobOwner(), sorted, leased(lease, 0), p.wait(&o))
 }
 
 // lost returns why the lock is gone although nobody released it, or nil.

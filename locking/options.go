@@ -75,7 +75,9 @@ type OwnerOption struct{ id string }
 // Inside a step it takes the lock out of the execution's hands: the lock is then
 // the named owner's, is not renewed, and stays when the execution ends.
 //
-// "*", the empty string and names that begin with "lockstep:" are refused.
+// "*", the empty string and names that begin with "lockstep:" or "execute:" are
+// refused: they stand for locks without an owner, of executions and of the jobs of
+// [Service.Execute].
 func WithOwner(id string) OwnerOption { return OwnerOption{id} }
 
 func (p OwnerOption) toAcquire(o *options) { o.owner, o.ownerSet = p.id, true }
@@ -143,6 +145,8 @@ func (o *options) check() error {
 		return &InvalidError{"owner", `"*"`, `another name: "*" stands for locks without an owner`}
 	case o.ownerSet && strings.HasPrefix(o.owner, runctx.OwnerPrefix):
 		return &InvalidError{"owner", quoteShort(o.owner), `a name that does not begin with "lockstep:", which marks the locks of executions`}
+	case o.ownerSet && strings.HasPrefix(o.owner, jobOwnerPrefix):
+		return &InvalidError{"owner", quoteShort(o.owner), `a name that does not begin with "execute:", which marks the locks of jobs`}
 	case o.expireSet && o.expire < time.Millisecond:
 		return &InvalidError{"Expire", o.expire.String(), "at least 1ms"}
 	case o.waitSet && o.wait < 0:
