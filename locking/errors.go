@@ -24,6 +24,9 @@ var (
 	// ErrLockLost ends the context of a lock that lapsed, or that could not be
 	// renewed in time: somebody else may have the key.
 	ErrLockLost = errors.New("locking: lock lost")
+	// ErrMaxHold ends the context of a lock that was held as long as [MaxHold] allows.
+	// It matches [ErrLockLost], too.
+	ErrMaxHold = fmt.Errorf("%w: held as long as MaxHold allows", ErrLockLost)
 	// ErrLockRevoked ends the context of a lock that a later attempt of the same
 	// owner took over, or that [Service.ForceRelease] took from its holder, and is
 	// returned to an earlier attempt or that holder when it asks for it.
