@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,19 +16,19 @@ import (
 // order of the keys means nothing, and each counts once.
 //
 // It returns [*TimeoutError] when the wait is used up, the context's error when
-// the context ends first, [ErrLockRevoked] when a later attempt of the same step
-// has the lock, [*InvalidError] and [*UnknownProviderError] for what cannot be
+// the context ends first, [*DeadlockError] when waiting is no use, [ErrLockRevoked]
+// when a later attempt of the same step has the lock, [*InvalidError] and [*UnknownProviderError] for what cannot be
 // asked, and the provider's error when it gave no answer. In each of these cases
 // nothing is held.
 //
 // Release the lock, or Close it in a defer. Inside a step a lock that is not
 // released stays the execution's until it ends.
 func (s *Service) Acquire(ctx context.Context, keys []string, opts ...AcquireOption) (*Lock, error) {
-	var o options
-	for _, opt := range opts {
-		opt.toAcquire(&o)
+	l, a, err := s.askToAcquire(ctx, keys, opts)
+	if err != nil {
+		return nil, err
 	}
-	return s.acquire(ctx, keys, &o, true)
+	return l.take(ctx, a)
 }
 
 // TryAcquire is [Service.Acquire] without the wait: it returns
@@ -37,12 +36,65 @@ func (s *Service) Acquire(ctx context.Context, keys []string, opts ...AcquireOpt
 func (s *Service) TryAcquire(ctx context.Context, keys []string, opts ...TryOption) (*Lock, error) {
 	var o options
 	for _, opt := range opts {
-		opt.toTry(&o)
+		o = opt.toTry(o)
 	}
-	return s.acquire(ctx, keys, &o, false)
+	l, a, err := s.ask(ctx, keys, &o)
+	if err != nil {
+		return nil, err
+	}
+	a.wait = driver.NoWait
+	return l.take(ctx, a)
 }
 
-func (s *Service) acquire(ctx context.Context, keys []string, o *options, wait bool) (*Lock, error) {
+// ask is what a handle that is being made has to ask for. It is on the stack of
+// those who wait, of whom there may be many.
+type ask struct {
+	missing []string // the keys that no enclosing scope has
+	terms   terms
+	wait    time.Duration
+	more    *wanted // nil where nothing more is wanted
+}
+
+// wanted is what few want of a lock.
+type wanted struct {
+	before time.Duration
+	warn   func(left time.Duration)
+}
+
+// askToAcquire reads the options, on a stack that those who wait don't keep.
+//
+//go:noinline
+func (s *Service) askToAcquire(ctx context.Context, keys []string, opts []AcquireOption) (*Lock, ask, error) {
+	var o options
+	for _, opt := range opts {
+		o = opt.toAcquire(o)
+	}
+	return s.ask(ctx, keys, &o)
+}
+
+// ask makes a handle and what to ask for.
+func (s *Service) ask(ctx context.Context, keys []string, o *options) (*Lock, ask, error) {
+	l, err := s.newLock(ctx, keys, o)
+	if err != nil {
+		return nil, ask{}, err
+	}
+	a := ask{missing: l.keys, wait: l.provider.wait(o), more: o.more()}
+	if scope := runctx.ScopeFrom(ctx); scope != nil && !o.ownerSet {
+		most, maximum := o.most()
+		l.inScope(scope, &a)
+		a.terms = leased(scope.Lease(), most, maximum)
+		return l, a, nil
+	}
+	if l.owner = driver.Anonymous; o.ownerSet {
+		l.owner = o.owner
+	}
+	most, _ := o.most()
+	a.terms = fixed(most)
+	return l, a, nil
+}
+
+// newLock checks the arguments of a call, and makes a handle that holds nothing.
+func (s *Service) newLock(ctx context.Context, keys []string, o *options) (*Lock, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -54,88 +106,98 @@ func (s *Service) acquire(ctx context.Context, keys []string, o *options, wait b
 	if err != nil {
 		return nil, err
 	}
-	w := driver.NoWait
-	if wait {
-		w = p.wait(o)
-	}
-	if scope := runctx.ScopeFrom(ctx); scope != nil && !o.ownerSet {
-		return p.acquireScoped(ctx, scope, sorted, leased(scope.Lease(), o.expire), w)
-	}
-	owner := driver.Anonymous
-	if o.ownerSet {
-		owner = o.owner
-	}
-	return p.acquireOwned(ctx, owner, sorted, fixed(o.expire), w)
+	return &Lock{provider: p, keys: sorted, parent: ctx}, nil
 }
 
-// executeOwner is an owner that nobody else has.
-func executeOwner() string { return "execute:" + uuid.NewString() }
+// jobOwnerPrefix begins the owner of the locks of one job. Such an owner makes one
+// request, and none that joins: providers may rely on that, too.
+const jobOwnerPrefix = "execute:"
 
-// acquireOwned takes keys outside executions.
-func (p *provider) acquireOwned(ctx context.Context, owner string, keys []string, t terms, wait time.Duration) (*Lock, error) {
-	req := driver.Request{Keys: keys, Owner: owner, TTL: t.ttl, Wait: wait}
-	held, err := p.request(ctx, req, t)
-	if err != nil {
-		return nil, err
-	}
-	return p.newLock(ctx, nil, owner, keys, held, nil), nil
-}
+// jobOwner is an owner that nobody else has.
+func jobOwner() string { return jobOwnerPrefix + uuid.NewString() }
 
-// acquireScoped takes keys for a scope of an execution. What an enclosing scope
-// has is shared without asking the server.
-func (p *provider) acquireScoped(ctx context.Context, scope *runctx.Scope, keys []string, t terms, wait time.Duration) (*Lock, error) {
-	var shared []runctx.Hold
-	missing := make([]string, 0, len(keys))
-	for _, k := range keys {
-		if h, ok := scope.Shared(runctx.LockID{Provider: p.id, Key: k}); ok {
-			shared = append(shared, h)
+// inScope makes the handle a scope's. What an enclosing scope has is shared without
+// asking the server.
+func (l *Lock) inScope(scope *runctx.Scope, a *ask) {
+	l.scope, l.owner = scope, scope.Owner()
+	a.missing = make([]string, 0, len(l.keys))
+	for _, k := range l.keys {
+		kept, ok := scope.Shared(runctx.LockID{Provider: l.provider.id, Key: k})
+		if h, ours := kept.(*hold); ok && ours && h.at == l.provider.holds {
+			l.shared = append(l.shared, h)
 		} else {
-			missing = append(missing, k)
+			a.missing = append(a.missing, k)
 		}
 	}
-	if len(missing) == 0 {
-		if scope.Ended() {
-			return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(keys), p.id, runctx.ErrScopeEnded)
-		}
-		return p.newLock(ctx, scope, scope.Owner(), keys, nil, shared), nil
+}
+
+// take takes what is missing, and makes the handle whole.
+func (l *Lock) take(ctx context.Context, a ask) (*Lock, error) {
+	var err error
+	switch {
+	case len(a.missing) > 0:
+		l.own, err = l.request(ctx, &a)
+	case l.scope.Ended():
+		err = l.scopeEnded()
 	}
-	epoch, attempt := scope.Generation()
-	req := driver.Request{
-		Keys: missing, Owner: scope.Owner(),
-		Generation: driver.Generation{Epoch: epoch, Attempt: attempt},
-		TTL:        t.ttl, Wait: wait,
+	if err == nil && l.scope != nil {
+		err = l.keep(ctx)
 	}
-	held, err := p.request(ctx, req, t)
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range held {
-		if err := scope.Keep(h); err != nil {
-			p.holds.giveBack(ctx, held)
-			return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(keys), p.id, err)
-		}
+	if a.more != nil {
+		l.warnBefore(a.more.before, a.more.warn)
 	}
-	return p.newLock(ctx, scope, scope.Owner(), keys, held, shared), nil
+	return l, nil
 }
 
-// request asks the provider and puts its errors into this package's words.
-func (p *provider) request(ctx context.Context, req driver.Request, t terms) ([]*hold, error) {
+// keep makes the scope the keeper of what was taken.
+func (l *Lock) keep(ctx context.Context) error {
+	for _, h := range l.own {
+		if err := l.scope.Keep(h); err != nil {
+			l.provider.holds.giveBack(ctx, l.own)
+			return l.scopeEnded()
+		}
+	}
+	return nil
+}
+
+func (l *Lock) scopeEnded() error {
+	return fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(l.keys), l.provider.id, runctx.ErrScopeEnded)
+}
+
+// request asks the provider.
+func (l *Lock) request(ctx context.Context, a *ask) ([]*hold, error) {
+	req := driver.Request{Keys: a.missing, Owner: l.owner, TTL: a.terms.ttl, Wait: a.wait}
+	if l.scope != nil {
+		req.Generation.Epoch, req.Generation.Attempt = l.scope.Generation()
+	}
 	start := time.Now()
-	held, err := p.holds.acquire(ctx, req, t)
+	held, err := l.provider.holds.acquire(ctx, &req, &a.terms)
+	if err != nil {
+		return nil, l.provider.explain(ctx, a.missing, time.Since(start), err)
+	}
+	return held, nil
+}
+
+// explain puts the provider's errors into this package's words.
+func (p *provider) explain(ctx context.Context, keys []string, waited time.Duration, err error) error {
 	var busy *driver.BusyError
+	var circle *driver.DeadlockError
 	switch {
-	case err == nil:
-		return held, nil
 	case errors.As(err, &busy):
-		return nil, &NotAcquiredError{Key: busy.Key, Holder: busy.Holder, Provider: p.id}
+		return &NotAcquiredError{Key: busy.Key, Holder: busy.Holder, Provider: p.id}
+	case errors.As(err, &circle):
+		return &DeadlockError{Cycle: circle.Cycle, Provider: p.id}
 	case errors.Is(err, driver.ErrTimeout):
-		return nil, &TimeoutError{Keys: req.Keys, Waited: time.Since(start).Round(time.Millisecond), Provider: p.id}
+		return &TimeoutError{Keys: keys, Waited: waited.Round(time.Millisecond), Provider: p.id}
 	case errors.Is(err, driver.ErrRevoked):
-		return nil, fmt.Errorf("%w: a later attempt has %s at %s", ErrLockRevoked, quoteKeys(req.Keys), p.id)
+		return fmt.Errorf("%w: a later attempt has %s at %s", ErrLockRevoked, quoteKeys(keys), p.id)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(req.Keys), p.id, withCause(ctx, err))
+		return fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(keys), p.id, withCause(ctx, err))
 	default:
-		return nil, fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(req.Keys), p.id, err)
+		return fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(keys), p.id, err)
 	}
 }
 
@@ -146,27 +208,4 @@ func withCause(ctx context.Context, err error) error {
 		return errors.Join(err, cause)
 	}
 	return err
-}
-
-// newLock makes the handle. The keys are those of the holds together.
-func (p *provider) newLock(ctx context.Context, scope *runctx.Scope, owner string, keys []string, own []*hold, shared []runctx.Hold) *Lock {
-	l := &Lock{provider: p, scope: scope, owner: owner, keys: keys, own: own, shared: shared}
-	l.tokens = make([]Token, len(keys))
-	l.ctx, l.cancel = context.WithCancelCause(ctx)
-	follow := func(key string, token Token, hctx context.Context) {
-		if i, ok := slices.BinarySearch(keys, key); ok {
-			l.tokens[i] = token
-		}
-		stop := context.AfterFunc(hctx, func() { l.cancel(context.Cause(hctx)) })
-		l.unhook = append(l.unhook, stop)
-	}
-	for _, h := range own {
-		follow(h.record.Key, h.record.Token, h.ctx)
-	}
-	for _, s := range shared {
-		if h, ok := s.(*hold); ok {
-			follow(h.record.Key, h.record.Token, h.ctx)
-		}
-	}
-	return l
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
 var (
@@ -15,9 +17,16 @@ var (
 	// ErrTimeout is returned when the wait for a lock is used up.
 	// [*TimeoutError] matches it and names the keys.
 	ErrTimeout = errors.New("locking: timed out acquiring lock")
+	// ErrDeadlock is returned to a request that waits for an owner which itself waits
+	// for what the request's owner holds. [*DeadlockError] matches it and names the
+	// circle.
+	ErrDeadlock = errors.New("locking: deadlock")
 	// ErrLockLost ends the context of a lock that lapsed, or that could not be
 	// renewed in time: somebody else may have the key.
 	ErrLockLost = errors.New("locking: lock lost")
+	// ErrMaxHold ends the context of a lock that was held as long as [MaxHold] allows.
+	// It matches [ErrLockLost], too.
+	ErrMaxHold = fmt.Errorf("%w: held as long as MaxHold allows", ErrLockLost)
 	// ErrLockRevoked ends the context of a lock that a later attempt of the same
 	// owner took over, or that [Service.ForceRelease] took from its holder, and is
 	// returned to an earlier attempt or that holder when it asks for it.
@@ -65,6 +74,34 @@ func (e *TimeoutError) Error() string {
 
 // Is makes the error match [ErrTimeout].
 func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
+
+// DeadlockEdge is an owner that waits for a key which another owner holds.
+type DeadlockEdge = driver.Wait
+
+// DeadlockError names the circle of owners that a request would have closed, or
+// of which it was the one to give up. Waiting again is of no use before one of them
+// has given back what it holds.
+type DeadlockError struct {
+	// Cycle begins with the owner that got this error; each waits for a key that the
+	// next one holds, and the last one for a key that the first one holds.
+	Cycle    []DeadlockEdge
+	Provider string
+}
+
+func (e *DeadlockError) Error() string {
+	var b strings.Builder
+	b.WriteString("locking: deadlock at " + e.Provider + ":")
+	for i, w := range e.Cycle {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		b.WriteString(" " + quoteShort(w.Owner) + " waits for " + quoteShort(w.Key) + ", which " + quoteShort(w.Holder) + " holds")
+	}
+	return b.String()
+}
+
+// Is makes the error match [ErrDeadlock].
+func (e *DeadlockError) Is(target error) bool { return target == ErrDeadlock }
 
 // UnknownProviderError names a provider id that is not registered, and those
 // that are.

@@ -51,29 +51,38 @@ func Do[T any](ctx context.Context, s *Service, keys []string, job func(ctx cont
 }
 
 func (s *Service) acquireForJob(ctx context.Context, keys []string, opts []ExecuteOption) (*Lock, error) {
+	l, a, err := s.askForJob(ctx, keys, opts)
+	if err != nil {
+		return nil, err
+	}
+	return l.take(ctx, a)
+}
+
+// askForJob reads the options, on a stack that those who wait don't keep.
+//
+//go:noinline
+func (s *Service) askForJob(ctx context.Context, keys []string, opts []ExecuteOption) (*Lock, ask, error) {
 	var o options
 	for _, opt := range opts {
-		opt.toExecute(&o)
+		o = opt.toExecute(o)
 	}
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	p, err := s.provider(o.provider)
+	l, err := s.newLock(ctx, keys, &o)
 	if err != nil {
-		return nil, err
+		return nil, ask{}, err
 	}
-	sorted, err := s.normalize(keys)
-	if err != nil {
-		return nil, err
-	}
+	a := ask{missing: l.keys, wait: l.provider.wait(&o), more: o.more()}
 	if scope := runctx.ScopeFrom(ctx); scope != nil {
-		return p.acquireScoped(ctx, scope, sorted, leased(scope.Lease(), 0), p.wait(&o))
+		l.inScope(scope, &a)
+		a.terms = leased(scope.Lease(), o.maxHold, true)
+		return l, a, nil
 	}
 	lease := ExecuteLease
 	if o.expireSet {
 		lease = o.expire
 	}
-	return p.acquireOwned(ctx, executeOwner(), sorted, leased(lease, 0), p.wait(&o))
+	l.owner = jobOwner()
+	a.terms = leased(lease, o.maxHold, true)
+	return l, a, nil
 }
 
 // lost returns why the lock is gone although nobody released it, or nil.
@@ -82,7 +91,7 @@ func (l *Lock) lost() error {
 		return gone
 	}
 	for _, h := range l.shared {
-		if !h.Alive() {
+		if cause := h.at.fate(h); cause != nil {
 			return ErrLockLost
 		}
 	}

@@ -21,10 +21,14 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 // which it returns. It answers false when one of them was gone.
 func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, there bool, err error) {
 	hs.mu.Lock()
+	shared := 0
 	for _, h := range list {
-		if h.handles--; h.handles <= 0 {
-			freed = append(freed, h)
+		if h.handles--; h.handles > 0 {
+			shared++
 		}
+	}
+	if freed = list; shared > 0 {
+		freed = slices.DeleteFunc(slices.Clone(list), func(h *hold) bool { return h.handles > 0 })
 	}
 	hs.mu.Unlock()
 	answers, err := hs.freeAll(ctx, freed)
@@ -34,14 +38,25 @@ func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, ther
 // freeAll gives holds back whatever handles there are, and answers for each. One
 // that was abandoned is left to its lease.
 func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
+	var over cancellations
+	abandoned := func(h *hold) bool { return h.abandoned }
+	sent := list
 	hs.mu.Lock()
-	sent := slices.DeleteFunc(slices.Clone(list), func(h *hold) bool { return h.abandoned })
-	for _, h := range sent {
-		h.handles = 0
+	if slices.ContainsFunc(list, abandoned) {
+		sent = slices.DeleteFunc(slices.Clone(list), abandoned)
 	}
-	answered := hs.leave(sent)
+	hs.leave(sent, &over)
 	hs.mu.Unlock()
-	freed, err := hs.send(ctx, sent, answered)
+	over.tell()
+	if len(sent) == 0 {
+		return make([]bool, len(list)), nil
+	}
+	records := make([]driver.Hold, len(sent))
+	for i, h := range sent {
+		records[i] = h.record
+	}
+	freed, err := hs.provider.driver.Release(ctx, records)
+	hs.left(sent, err)
 	if err != nil || len(sent) == len(list) {
 		return freed, err
 	}
@@ -52,6 +67,34 @@ func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 		}
 	}
 	return answers, nil
+}
+
+// leave ends the local side of holds that are about to be released; it requires mu.
+func (hs *holds) leave(list []*hold, over *cancellations) {
+	for _, h := range list {
+		h.handles, h.unanswered = 0, false
+		hs.releasing(h)
+		hs.end(h, ErrLockReleased, over)
+		hs.forget(h)
+	}
+}
+
+// left notes the provider's answer to the release of holds. Without one the lock
+// may still stand, and is kept in mind.
+func (hs *holds) left(list []*hold, err error) {
+	now := hs.clock.read()
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for _, h := range list {
+		hs.released(h, err)
+		at := slotOf(&h.record)
+		if err == nil || hs.closed || hs.found[at] != nil || h.until.passed(now) {
+			continue
+		}
+		h.unanswered = true
+		hs.found[at] = h
+		hs.schedule(h)
+	}
 }
 
 // unshared returns those of the holds that have no handle left.
@@ -67,98 +110,40 @@ func (hs *holds) unshared(list []*hold) []*hold {
 	return found
 }
 
-// leave ends the local side of holds that are about to be released; it requires
-// mu. The returned function says that the provider has answered. Until then, and
-// for requests that were on their way by then, the tokens are given up: unless
-// there was an error, after which a hold may stand, and may be joined.
-func (hs *holds) leave(list []*hold) (answered func(error)) {
-	ch := make(chan struct{})
-	for _, h := range list {
-		id := slotKey{h.record.Owner, h.record.Key}
-		s := hs.slots[id]
-		if s == nil {
-			s = &slot{}
-			hs.slots[id] = s
-		}
-		if s.freeing == nil {
-			s.freeing = make(map[driver.Token]chan struct{})
-		}
-		s.freeing[h.record.Token] = ch
-		s.releases++
-		hs.drop(h)
-	}
-	return func(err error) {
-		hs.mu.Lock()
-		defer hs.mu.Unlock()
-		for _, h := range list {
-			id := slotKey{h.record.Owner, h.record.Key}
-			s := hs.slots[id]
-			s.releases--
-			if err != nil {
-				delete(s.freeing, h.record.Token)
-			}
-			hs.sweep(id, s)
-		}
-		close(ch)
-	}
-}
-
-// send releases the holds at the provider and ends their contexts.
-func (hs *holds) send(ctx context.Context, list []*hold, answered func(error)) ([]bool, error) {
-	if len(list) == 0 {
-		return nil, nil
-	}
-	records := make([]driver.Hold, len(list))
-	for i, h := range list {
-		records[i] = h.record
-	}
-	end(list)
-	freed, err := hs.provider.driver.Release(ctx, records)
-	answered(err)
-	return freed, err
-}
-
-func end(list []*hold) {
-	for _, h := range list {
-		h.cancel(ErrLockReleased)
-	}
-}
-
 // freeNamed frees keys of an owner by name, whatever their tokens are.
 func (hs *holds) freeNamed(ctx context.Context, owner string, keys []string) ([]bool, error) {
+	var over cancellations
+	var local []*hold
 	records := make([]driver.Hold, len(keys))
+	hs.mu.Lock()
 	for i, k := range keys {
 		records[i] = driver.Hold{Key: k, Owner: owner}
+		if h := hs.found[slot{owner, k}]; h != nil {
+			local = append(local, h)
+		}
 	}
-	answered := hs.leaveNamed(func(id slotKey) bool {
-		_, named := slices.BinarySearch(keys, id.key)
-		return id.owner == owner && named
-	})
+	hs.leave(local, &over)
+	hs.mu.Unlock()
+	over.tell()
 	freed, err := hs.provider.driver.Release(ctx, records)
-	answered(err)
+	hs.left(local, err)
 	return freed, err
 }
 
-// freeOwner frees everything of an owner.
+// freeOwner frees everything of an owner. It looks at every hold of this process.
 func (hs *holds) freeOwner(ctx context.Context, owner string) (int, error) {
-	answered := hs.leaveNamed(func(id slotKey) bool { return id.owner == owner })
-	n, err := hs.provider.driver.ReleaseAll(ctx, owner)
-	answered(err)
-	return n, err
-}
-
-// leaveNamed is leave for the holds of this process that match.
-func (hs *holds) leaveNamed(match func(slotKey) bool) (answered func(error)) {
+	var over cancellations
 	var local []*hold
 	hs.mu.Lock()
-	for id, s := range hs.slots {
-		if s.hold != nil && match(id) {
-			s.hold.handles = 0
-			local = append(local, s.hold)
+	for at, h := range hs.found {
+		if at.owner == owner {
+			local = append(local, h)
 		}
 	}
-	answered = hs.leave(local)
+	hs.leave(local, &over)
 	hs.mu.Unlock()
-	end(local)
-	return answered
+	over.tell()
+	n, err := hs.provider.driver.ReleaseAll(ctx, owner)
+	hs.left(local, err)
+	return n, err
 }

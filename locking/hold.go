@@ -16,21 +16,32 @@ type hold struct {
 	at     *holds
 	record driver.Hold
 
-	// ctx ends with the hold; its cause says why.
-	ctx    context.Context //nolint:containedctx // the lifetime of the hold is what it stands for
-	cancel context.CancelCauseFunc
+	cause   error     // why it has ended; nil while it lives
+	ears    *listener // the handles that are told when it ends
+	handles int32     // handles that have not been released
 
-	handles int         // handles that have not been released
-	until   time.Time   // the hold has surely not lapsed before; zero: it does not expire
-	lapse   *time.Timer // ends the hold at until
-	lease   time.Duration
-	renewTo time.Time // renewal stops here; zero: it does not
-	renewAt time.Time // when the next extension is due; zero: none is
+	until end // the hold has surely not lapsed before
+	lease time.Duration
+	// renewAt is when the next extension is due, and renewTo when renewal stops;
+	// zero is never.
+	renewAt, renewTo instant
+	// full is what was asked for where the hold is an offer, which ends soon unless
+	// it is extended once to that; zero is for ever.
+	full time.Duration
+
+	next   instant // when something is to be done, see holds.schedule
+	place  int32   // in the agenda, -1 when nothing is to be done
+	warned int32   // how many of the ears are still to be warned
+
+	offer   bool
+	maximum bool // renewTo is as long as it may be held
+	cut     bool // until is not later than renewTo
+	failed  bool // the last extension got no answer
+
 	// abandoned says that the lock is left to its lease: nothing releases it.
 	abandoned bool
-	// An offer ends soon unless it is extended once to what was asked for.
-	offer bool
-	full  time.Duration // what was asked for; zero is for ever
+	// unanswered says that a release got no answer, so that the lock may still stand.
+	unanswered bool
 }
 
 var _ runctx.BatchFreer = (*hold)(nil)
@@ -47,7 +58,7 @@ func (h *hold) Record() runctx.HoldRecord {
 }
 
 // Alive implements [runctx.Hold].
-func (h *hold) Alive() bool { return h.ctx.Err() == nil }
+func (h *hold) Alive() bool { return h.at.fate(h) == nil }
 
 // Free implements [runctx.Hold]: it gives the lock back whatever handles there
 // are.
@@ -68,20 +79,23 @@ func (h *hold) FreeBatch(ctx context.Context, list []runctx.Hold) ([]bool, error
 	return h.at.freeAll(ctx, own)
 }
 
-// Abandon implements [runctx.Hold]. The contexts end with [ErrLockLost].
+// Abandon implements [runctx.Hold]. The contexts end with [ErrLockLost]. Until the
+// lease has lapsed it is known that nothing may release the lock.
 func (h *hold) Abandon() {
+	var over cancellations
 	h.at.mu.Lock()
 	h.abandoned = true
-	h.at.drop(h)
+	h.at.end(h, ErrLockLost, &over)
 	h.at.mu.Unlock()
-	h.cancel(ErrLockLost)
+	over.tell()
 }
 
 // terms says for how long a lock is wanted.
 type terms struct {
 	ttl     time.Duration // on the server; zero is for ever
 	lease   time.Duration // renewed at a third of it; zero: not renewed
-	renewTo time.Time     // renewal stops here; zero: it does not
+	most    time.Duration // from the grant, after which renewal stops; zero: it does not
+	maximum bool          // the lock is given back then, see [MaxHold]
 }
 
 // fixed is a lock that lapses after d, or never when d is zero.
@@ -89,10 +103,9 @@ func fixed(d time.Duration) terms { return terms{ttl: d} }
 
 // leased is a lock that is renewed until it is released, or until most has
 // passed when that is not zero.
-func leased(lease, most time.Duration) terms {
-	t := terms{ttl: lease, lease: lease}
+func leased(lease, most time.Duration, maximum bool) terms {
+	t := terms{ttl: lease, lease: lease, most: most, maximum: maximum}
 	if most > 0 {
-		t.renewTo = time.Now().Add(most)
 		t.ttl = min(lease, most)
 	}
 	return t
@@ -104,74 +117,93 @@ const confirmAfter = 500 * time.Millisecond
 
 // apply makes the hold live at least as long as the terms ask. It requires
 // holds.mu.
-func (h *hold) apply(t terms, g *driver.Granted) {
-	h.setUntil(g.Until)
-	now := time.Now()
+func (h *hold) apply(t *terms, g *driver.Granted, fresh bool, now reading) {
+	// A hold that is full stays so: what says otherwise is an older answer.
+	offer := g.Offer && (fresh || h.offer)
 	switch {
-	case t.lease == 0:
-	case h.lease == 0, h.renewAt.IsZero():
-		h.lease, h.renewTo = t.lease, t.renewTo
-	case t.renewTo.IsZero() || (!h.renewTo.IsZero() && t.renewTo.After(h.renewTo)):
-		h.renewTo = t.renewTo
+	case fresh:
+		h.until = h.at.clock.end(g.Until, now)
+	case offer == g.Offer:
+		h.prolong(g.Until, now)
 	}
+	h.renewFor(t, now)
 	switch {
-	case g.Offer:
+	case offer:
 		h.accept(t.ttl, now)
 	case t.lease > 0:
-		h.schedule(now.Add(h.lease / 3))
+		h.renewAt = now.mono.add(h.lease / 3)
 	}
+	h.at.schedule(h)
+}
+
+// renewFor has the hold renewed at least as long as the terms ask.
+func (h *hold) renewFor(t *terms, now reading) {
+	if t.lease == 0 {
+		return
+	}
+	var to instant
+	if t.most > 0 {
+		to = now.mono.add(t.most)
+	}
+	switch {
+	case h.lease == 0:
+		h.lease = t.lease
+	case h.renewTo == 0, to != 0 && to <= h.renewTo:
+		return
+	}
+	h.renewTo, h.maximum = to, t.maximum
+	h.cut = to != 0 && t.most <= t.lease
 }
 
 // accept has an offer made full soon, to the longest of what its requests asked
 // for. It requires holds.mu.
-func (h *hold) accept(ttl time.Duration, now time.Time) {
+func (h *hold) accept(ttl time.Duration, now reading) {
 	if !h.offer {
 		h.offer, h.full = true, ttl
 	} else if h.full > 0 && (ttl == 0 || ttl > h.full) {
 		h.full = ttl
 	}
-	h.schedule(now.Add(min(confirmAfter, h.until.Sub(now)/3)))
+	h.renewAt = now.mono.add(min(confirmAfter, h.until.mono.sub(now.mono)/3))
 }
 
-// setUntil moves the hold's end; it requires holds.mu.
-func (h *hold) setUntil(until time.Time) {
-	h.until = until
-	switch {
-	case until.IsZero():
-		if h.lapse != nil {
-			h.lapse.Stop()
-		}
-	case h.lapse == nil:
-		h.lapse = time.AfterFunc(time.Until(until), h.lapsed)
-	default:
-		h.lapse.Reset(time.Until(until))
+// prolong moves the hold's end to a later moment, never to an earlier one: an
+// expiry at the server is only ever extended, so an answer that says less is older
+// than one that was here before. It requires holds.mu.
+func (h *hold) prolong(until time.Time, now reading) {
+	later := h.at.clock.end(until, now)
+	if later.never() || !h.until.never() && later.mono > h.until.mono {
+		h.until = later
 	}
 }
 
-// schedule requires holds.mu.
-func (h *hold) schedule(at time.Time) {
-	h.renewAt = at
-	h.at.wakeRenewal(at)
-}
-
-// extended notes an expiry that the provider has granted; it requires holds.mu.
-func (h *hold) extended(until, now time.Time) {
-	h.setUntil(until)
-	h.offer = false
-	h.renewAt = time.Time{}
+// extended notes an expiry that the provider has granted for the given time; it
+// requires holds.mu.
+func (h *hold) extended(until time.Time, ttl time.Duration, now reading) {
+	if h.offer {
+		h.offer = false
+		h.until = h.at.clock.end(until, now) // the one expiry that may be shortened
+	} else {
+		h.prolong(until, now)
+	}
+	h.failed = false
+	h.renewAt = 0
 	if h.lease > 0 {
-		h.renewAt = now.Add(h.lease / 3)
+		h.renewAt = now.mono.add(h.lease / 3)
+		h.cut = h.renewTo != 0 && ttl < h.lease
 	}
+	h.at.schedule(h)
 }
 
-// lapsed runs when the hold could have passed to somebody else.
-func (h *hold) lapsed() {
-	h.at.mu.Lock()
-	if h.until.IsZero() || time.Now().Before(h.until) { // extended meanwhile
-		h.at.mu.Unlock()
-		return
+// due is when the hold is over for this process, on the monotonic clock.
+func (h *hold) due() instant {
+	if h.maximum && h.cause == nil {
+		return earliest(h.until.mono, h.renewTo)
 	}
-	h.at.drop(h)
-	h.at.mu.Unlock()
-	h.cancel(ErrLockLost)
+	return h.until.mono
+}
+
+// over says that the hold could have passed to somebody else, or has been held as
+// long as it may.
+func (h *hold) over(now reading) bool {
+	return h.until.passed(now) || h.maximum && h.cause == nil && h.renewTo != 0 && now.mono >= h.renewTo
 }

@@ -17,54 +17,66 @@ import (
 //  2. A token that a release has been sent for is never handed to a new handle,
 //     although the provider may answer a request that crossed with the release
 //     by joining that very hold. Such a request is sent again.
-//  3. Nothing is sent to the provider while mu is held.
+//  3. Nothing is sent to the provider, and nothing of the user's is called, while
+//     mu is held.
+//  4. A hold ends once: its first cause stays. It is found by its name as long as it
+//     lives, and after that as long as the provider may keep the key from others for
+//     it, where this process has a say in that: a revoked one until it is released,
+//     an abandoned one and one whose release got no answer until they lapse.
+//  5. What runs beside the callers, such as renewals, is counted in running, and has
+//     ended when close returns.
 type holds struct {
 	provider *provider
 	log      *slog.Logger
+	clock    clock
+	life     context.Context //nolint:containedctx // bounds what runs beside the callers
+	stop     context.CancelFunc
 
-	mu      sync.Mutex
-	slots   map[slotKey]*slot
-	renewal renewal
-	closed  bool
+	mu        sync.Mutex
+	found     map[slot]*hold
+	crossings map[slot]crossing
+	agenda    agenda
+	closed    bool
+	running   sync.WaitGroup // is added to under mu, unless closed
 }
 
-type slotKey struct{ owner, key string }
+// slot is where a hold is found.
+type slot struct{ owner, key string }
 
-// slot is kept while there is a hold, or a request or a release on its way.
-type slot struct {
-	hold     *hold
-	requests int
-	releases int
-	// freeing has the tokens that are being released, or were while a request was
-	// on its way; the channel closes when the release has been answered.
-	freeing map[driver.Token]chan struct{}
-}
+func slotOf(h *driver.Hold) slot { return slot{h.Owner, h.Key} }
 
 func newHolds(p *provider, log *slog.Logger) *holds {
-	return &holds{provider: p, log: log, slots: make(map[slotKey]*slot)}
+	hs := &holds{
+		provider: p, log: log, clock: newClock(),
+		found: make(map[slot]*hold), crossings: make(map[slot]crossing),
+	}
+	hs.life, hs.stop = context.WithCancel(context.Background())
+	hs.agenda.skew = hs.clock.read().skew()
+	return hs
 }
 
 // acquire takes all keys of the request, or none, and counts a handle for each.
-func (hs *holds) acquire(ctx context.Context, req driver.Request, t terms) ([]*hold, error) {
+func (hs *holds) acquire(ctx context.Context, req *driver.Request, t *terms) ([]*hold, error) {
 	if err := hs.expect(req); err != nil {
 		return nil, err
 	}
 	defer hs.settle(req)
-	var had []*hold
+	grant, err := hs.provider.driver.Acquire(ctx, *req)
+	if err != nil {
+		return nil, err
+	}
+	got, crossed := hs.enter(grant, t)
+	if crossed == nil {
+		return got, nil
+	}
+	return hs.acquireAgain(ctx, *req, t, got, crossed)
+}
+
+// acquireAgain goes on with a request that crossed with releases, and of which some
+// holds have been entered.
+func (hs *holds) acquireAgain(ctx context.Context, req driver.Request, t *terms, had []*hold, crossed <-chan struct{}) ([]*hold, error) {
 	start, wait := time.Now(), req.Wait
 	for {
-		grant, err := hs.provider.driver.Acquire(ctx, req)
-		if err != nil {
-			hs.giveBack(ctx, had)
-			return nil, err
-		}
-		got, crossed := hs.enter(grant, t)
-		had = append(had, got...)
-		if crossed == nil {
-			// A hold that a former round entered was joined again by this one.
-			hs.uncount(had[:len(had)-len(got)])
-			return got, nil
-		}
 		select {
 		case <-crossed:
 		case <-ctx.Done():
@@ -74,99 +86,72 @@ func (hs *holds) acquire(ctx context.Context, req driver.Request, t terms) ([]*h
 		if wait >= 0 {
 			req.Wait = max(0, wait-time.Since(start))
 		}
-	}
-}
-
-// expect announces a request, so that releases know that it may cross them.
-func (hs *holds) expect(req driver.Request) error {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	if hs.closed {
-		return ErrClosed
-	}
-	for _, k := range req.Keys {
-		id := slotKey{req.Owner, k}
-		s := hs.slots[id]
-		if s == nil {
-			s = &slot{}
-			hs.slots[id] = s
+		grant, err := hs.provider.driver.Acquire(ctx, req)
+		if err != nil {
+			hs.giveBack(ctx, had)
+			return nil, err
 		}
-		s.requests++
-	}
-	return nil
-}
-
-// settle takes the announcement back.
-func (hs *holds) settle(req driver.Request) {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	for _, k := range req.Keys {
-		id := slotKey{req.Owner, k}
-		s := hs.slots[id]
-		s.requests--
-		hs.sweep(id, s)
-	}
-}
-
-func (hs *holds) sweep(id slotKey, s *slot) {
-	if s.requests > 0 || s.releases > 0 {
-		return
-	}
-	s.freeing = nil
-	if s.hold == nil {
-		delete(hs.slots, id)
+		var got []*hold
+		if got, crossed = hs.enter(grant, t); crossed == nil {
+			// A hold that a former round entered was joined again by this one.
+			hs.uncount(had)
+			return got, nil
+		}
+		had = append(had, got...)
 	}
 }
 
 // enter records a grant. Where it crossed with a release, it returns the channel
 // of that release, and the holds it did enter.
-func (hs *holds) enter(grant driver.Grant, t terms) (got []*hold, crossed <-chan struct{}) {
-	type ended struct {
-		h     *hold
-		cause error
-	}
-	var over []ended
+func (hs *holds) enter(grant driver.Grant, t *terms) (got []*hold, crossed <-chan struct{}) {
+	var over cancellations
+	got = make([]*hold, 0, len(grant.Holds))
+	now := hs.clock.read()
 	hs.mu.Lock()
 	for i := range grant.Holds {
 		g := &grant.Holds[i]
-		s := hs.slots[slotKey{g.Owner, g.Key}]
-		if ch, ok := s.freeing[g.Token]; ok {
+		c := hs.crossings[slotOf(&g.Hold)]
+		if ch := c.answerOf(g.Token); ch != nil {
 			crossed = ch
 			continue
 		}
-		h := s.hold
-		if h == nil || h.record.Token != g.Token {
-			fresh := hs.newHold(g.Hold)
-			switch {
-			case hs.closed:
-				over = append(over, ended{fresh, ErrClosed})
-			case h != nil && h.record.Token > g.Token:
-				over = append(over, ended{fresh, ErrLockLost})
-			default:
-				if h != nil {
-					over = append(over, ended{h, lossCause(h, g.Hold)})
-					hs.stop(h)
-				}
-				s.hold = fresh
-			}
-			h = fresh
+		h, fresh := hs.holdOf(g, &over)
+		if c.wasRevoked(g.Token) {
+			hs.end(h, ErrLockRevoked, &over)
 		}
-		h.handles++
-		if s.hold == h {
-			h.apply(t, g)
+		if h.handles++; h.cause == nil {
+			h.apply(t, g, fresh, now)
 		}
 		got = append(got, h)
 	}
 	hs.mu.Unlock()
-	for _, o := range over {
-		o.h.cancel(o.cause)
-	}
+	over.tell()
 	return got, crossed
 }
 
-func (hs *holds) newHold(record driver.Hold) *hold {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	return &hold{at: hs, record: record, ctx: ctx, cancel: cancel}
+// holdOf returns the hold that was granted, which may have ended; it requires mu.
+func (hs *holds) holdOf(g *driver.Granted, over *cancellations) (h *hold, fresh bool) {
+	at := slotOf(&g.Hold)
+	old := hs.found[at]
+	// What this process let go in one way or another begins anew; what was revoked
+	// stays so.
+	if old != nil && old.record.Token == g.Token && (old.cause == nil || old.cause == ErrLockRevoked) { //nolint:errorlint // it is set as such
+		return old, false
+	}
+	h = &hold{at: hs, record: g.Hold, place: -1}
+	switch {
+	case hs.closed:
+		h.cause = ErrClosed
+	case old != nil && old.record.Token > g.Token:
+		h.cause = ErrLockLost
+	default:
+		if old != nil {
+			hs.end(old, lossCause(old, g.Hold), over)
+			hs.forget(old)
+		}
+		hs.found[at] = h
+	}
+	return h, true
 }
 
 // lossCause says why a hold ends that another of the same owner replaces.
@@ -175,6 +160,27 @@ func lossCause(old *hold, by driver.Hold) error {
 		return ErrLockRevoked
 	}
 	return ErrLockLost
+}
+
+// end ends a hold for this process, and notes which contexts have to be cancelled;
+// it requires mu. The hold is still found.
+func (hs *holds) end(h *hold, cause error, over *cancellations) {
+	if h.cause == nil {
+		h.cause = cause
+		h.renewAt = 0
+		h.deafen(over)
+	}
+	if h.place >= 0 {
+		hs.schedule(h)
+	}
+}
+
+// forget makes a hold be found no longer; it requires mu.
+func (hs *holds) forget(h *hold) {
+	hs.unschedule(h)
+	if at := slotOf(&h.record); hs.found[at] == h {
+		delete(hs.found, at)
+	}
 }
 
 // uncount takes back handles that are not going to be made, of holds that stay.
@@ -199,40 +205,51 @@ func (hs *holds) giveBack(ctx context.Context, list []*hold) {
 	}
 }
 
-// drop ends the local side of a hold; it requires mu. The caller cancels it.
-func (hs *holds) drop(h *hold) {
-	hs.stop(h)
-	id := slotKey{h.record.Owner, h.record.Key}
-	if s := hs.slots[id]; s != nil && s.hold == h {
-		s.hold = nil
-		hs.sweep(id, s)
-	}
+// giveBackLater releases a hold that has ended, beside the callers; it requires mu.
+func (hs *holds) giveBackLater(h *hold) {
+	hs.spawn(func() {
+		ctx, cancel := context.WithTimeout(hs.life, giveBackTime)
+		defer cancel()
+		if _, err := hs.freeAll(ctx, []*hold{h}); err != nil {
+			hs.log.Warn("locking: could not give a lock back; it lapses by its lease",
+				"key", h.record.Key, "provider", hs.provider.id, "error", err)
+		}
+	})
 }
 
-// stop ends a hold's timers; it requires mu.
-func (hs *holds) stop(h *hold) {
-	if h.lapse != nil {
-		h.lapse.Stop()
+// spawn runs a function beside the callers; it requires mu.
+func (hs *holds) spawn(f func()) {
+	if hs.closed {
+		return
 	}
-	h.renewAt = time.Time{}
+	hs.running.Go(f)
 }
 
-// close ends every hold of this process, without releasing any.
-func (hs *holds) close() {
+// close ends every hold of this process, without releasing any, and waits for what
+// runs beside the callers, as long as ctx allows.
+func (hs *holds) close(ctx context.Context) error {
+	var over cancellations
 	hs.mu.Lock()
 	hs.closed = true
-	var all []*hold
-	for _, s := range hs.slots {
-		if s.hold != nil {
-			all = append(all, s.hold)
-		}
+	for _, h := range hs.found {
+		hs.end(h, ErrClosed, &over)
+		h.place = -1
 	}
-	for _, h := range all {
-		hs.drop(h)
-	}
-	hs.renewal.stop()
+	clear(hs.found)
+	hs.agenda.stop()
 	hs.mu.Unlock()
-	for _, h := range all {
-		h.cancel(ErrClosed)
+	hs.stop()
+	over.tell()
+
+	idle := make(chan struct{})
+	go func() {
+		hs.running.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

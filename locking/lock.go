@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,13 +25,12 @@ type Lock struct {
 	scope    *runctx.Scope // nil outside executions
 	owner    string
 	keys     []string
-	tokens   []Token // of the keys, in their order
-	own      []*hold // what this handle counts for
-	shared   []runctx.Hold
+	own      []*hold         // what this handle counts for, sorted by key
+	shared   []*hold         // what an enclosing scope keeps, sorted by key
+	parent   context.Context //nolint:containedctx // what the lock's context is made of
 
-	ctx    context.Context //nolint:containedctx // it is what the lock hands out
-	cancel context.CancelCauseFunc
-	unhook []func() bool
+	watch    *watch // guarded by holds.mu; nil: nobody asked for it
+	finished bool   // guarded by holds.mu: the handle counts for nothing any more
 
 	mu       sync.Mutex
 	released bool // the handles are no longer counted
@@ -44,19 +44,17 @@ func (l *Lock) Keys() []string { return slices.Clone(l.keys) }
 // scope of the execution holds, that is the owner this scope would have had.
 func (l *Lock) Owner() string { return l.owner }
 
-// Context ends when the context given to Acquire ends, and when the lock does.
-// Its cause then is [ErrLockLost], [ErrLockRevoked], [ErrLockReleased] or
-// [ErrClosed]. It is what the guarded work should run under.
-func (l *Lock) Context() context.Context { return l.ctx }
-
 // Token returns the fencing token of a key, or zero, which every fence refuses,
 // when the key is not one of the lock's.
 func (l *Lock) Token(key string) Token {
-	i, ok := slices.BinarySearch(l.keys, key)
-	if !ok {
-		return 0
+	l.look()
+	for _, list := range [2][]*hold{l.own, l.shared} {
+		i, ok := slices.BinarySearchFunc(list, key, func(h *hold, key string) int { return strings.Compare(h.record.Key, key) })
+		if ok {
+			return list[i].record.Token
+		}
 	}
-	return l.tokens[i]
+	return 0
 }
 
 // Release gives the lock back. Keys that other handles of the same owner share,
@@ -121,17 +119,29 @@ func (l *Lock) giveBack(ctx context.Context) (bool, error) {
 // finish requires l.mu.
 func (l *Lock) finish() {
 	l.freed = true
-	for _, stop := range l.unhook {
-		stop()
+	hs := l.provider.holds
+	var cancel context.CancelCauseFunc
+	hs.mu.Lock()
+	l.finished = true
+	if w := l.watch; w != nil {
+		w.close()
+		cancel = w.cancel
 	}
-	l.cancel(ErrLockReleased)
+	hs.mu.Unlock()
+	if cancel != nil {
+		cancel(ErrLockReleased)
+	}
 }
 
 // gone returns why the lock ended before it was released, or nil.
 func (l *Lock) gone() error {
+	l.look()
+	hs := l.provider.holds
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
 	for _, h := range l.own {
-		if cause := context.Cause(h.ctx); cause != nil && !errors.Is(cause, ErrLockReleased) {
-			return cause
+		if h.cause != nil && h.cause != ErrLockReleased { //nolint:errorlint // it is set as such
+			return h.cause
 		}
 	}
 	return nil
@@ -140,8 +150,11 @@ func (l *Lock) gone() error {
 // freedByName says that a key was given back by [Service.Release] or
 // [Service.ReleaseAll] before.
 func (l *Lock) freedByName() bool {
+	hs := l.provider.holds
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
 	return !l.released && slices.ContainsFunc(l.own, func(h *hold) bool {
-		return errors.Is(context.Cause(h.ctx), ErrLockReleased)
+		return h.cause == ErrLockReleased //nolint:errorlint // it is set as such
 	})
 }
 
@@ -149,7 +162,7 @@ func (l *Lock) freedByName() bool {
 // most 5 s, and reports what goes wrong to the service's log. Closing a lock
 // that was lost is no error: its context has told so.
 func (l *Lock) Close() {
-	ctx, cancel := detached(l.ctx)
+	ctx, cancel := detached(l.parent)
 	defer cancel()
 	err := l.Release(ctx)
 	if err != nil && !errors.Is(err, ErrLockLost) && !errors.Is(err, ErrLockRevoked) && !errors.Is(err, ErrClosed) {

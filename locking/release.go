@@ -57,7 +57,7 @@ func (s *Service) ReleaseAll(ctx context.Context, opts ...ReleaseOption) (int, e
 func (s *Service) releasing(opts []ReleaseOption) (*provider, *options, error) {
 	var o options
 	for _, opt := range opts {
-		opt.toRelease(&o)
+		o = opt.toRelease(o)
 	}
 	if err := o.check(); err != nil {
 		return nil, nil, err

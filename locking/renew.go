@@ -2,6 +2,10 @@ package locking
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"slices"
 	"time"
 
@@ -14,155 +18,191 @@ const (
 	// renewRetry is the pause after a renewal that got no answer. The holds stay
 	// until their true end, however long the provider cannot be reached.
 	renewRetry = 250 * time.Millisecond
-	// renewPatience bounds one command, so that a server that does not answer
-	// holds up no other lease.
+	// renewPatience bounds one command, so that one that gets no answer is sent
+	// again while there is time.
 	renewPatience = 3 * time.Second
+	// renewInVain is after how many commands that all failed a batch is not divided
+	// any further: the fault is then not one key's.
+	renewInVain = 16
 )
 
-// renewal is one timer for all leases at a provider. There is no goroutine
-// unless a renewal is due. Its fields are guarded by holds.mu.
+// renewable says whether a hold is to be extended, and for how long; it requires
+// mu.
+func (h *hold) renewable(now reading) (ttl time.Duration, ok bool) {
+	switch {
+	case h.cause != nil || h.renewAt == 0:
+		return 0, false
+	case h.offer:
+		return h.full, true
+	case h.renewTo == 0:
+		return h.lease, true
+	}
+	left := h.renewTo.sub(now.mono).Truncate(time.Millisecond)
+	if h.cut || left < time.Millisecond || h.renewTo <= h.until.mono {
+		return 0, false // it lives out what it has
+	}
+	return min(h.lease, left), true
+}
+
+// renewals are holds that are due, by what one command can renew together. Offers
+// stand apart, since they end soon.
+type renewals map[renewal][]*hold
+
 type renewal struct {
-	timer   *time.Timer
-	due     time.Time // when the timer fires; zero: it is not set
-	running bool
+	ttl   time.Duration
+	offer bool
 }
 
-func (r *renewal) stop() {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	r.due = time.Time{}
-}
-
-// wakeRenewal makes sure that renewals run at the time or before; it requires mu.
-func (hs *holds) wakeRenewal(at time.Time) {
-	r := &hs.renewal
-	if r.running || hs.closed || (!r.due.IsZero() && !at.Before(r.due)) {
+// add takes a hold that is due; it requires mu.
+func (r *renewals) add(h *hold, now reading) {
+	ttl, ok := h.renewable(now)
+	h.renewAt = 0
+	if !ok {
 		return
 	}
-	r.due = at
-	wait := time.Until(at)
-	if r.timer == nil {
-		r.timer = time.AfterFunc(wait, hs.renewDue)
-		return
+	if *r == nil {
+		*r = make(renewals)
 	}
-	r.timer.Reset(wait)
+	kind := renewal{ttl, h.offer}
+	(*r)[kind] = append((*r)[kind], h)
 }
 
-// renewDue renews every lease that has passed a third of its length.
-func (hs *holds) renewDue() {
-	hs.mu.Lock()
-	r := &hs.renewal
-	if r.running || hs.closed {
-		hs.mu.Unlock()
+// renewDue renews what is due, beside the callers and each command beside the
+// others, so that one without an answer holds up none. Leases that fall due within
+// the next twelfth of their length come along, so that locks taken at about the same
+// time share their commands from then on, and so do offers. It requires mu.
+func (hs *holds) renewDue(due renewals, now reading) {
+	if len(due) == 0 {
 		return
 	}
-	r.running, r.due = true, time.Time{}
-	groups := hs.dueGroups(time.Now())
-	hs.mu.Unlock()
-
-	for ttl, list := range groups {
-		for batch := range slices.Chunk(list, renewBatch) {
-			hs.renew(ttl, batch)
-		}
-	}
-
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	r.running = false
-	for _, s := range hs.slots {
-		if s.hold != nil && !s.hold.renewAt.IsZero() {
-			hs.wakeRenewal(s.hold.renewAt)
-		}
-	}
-}
-
-// dueGroups collects what is due, by the expiry it gets; it requires mu. Leases
-// that fall due within the next twelfth of their length come along, so that
-// locks taken at about the same time share their commands from then on, and so do
-// offers.
-func (hs *holds) dueGroups(now time.Time) map[time.Duration][]*hold {
-	groups := make(map[time.Duration][]*hold)
-	for _, s := range hs.slots {
-		h := s.hold
-		if h == nil || h.renewAt.IsZero() {
-			continue
-		}
+	for _, h := range hs.agenda.list {
+		soon := h.lease / 12
 		if h.offer {
-			if h.renewAt.Sub(now) <= confirmAfter/2 {
-				groups[h.full] = append(groups[h.full], h)
-			}
-			continue
+			soon = confirmAfter / 2
 		}
-		if h.renewAt.Sub(now) > h.lease/12 {
-			continue
+		if h.renewAt != 0 && h.renewAt.sub(now.mono) <= soon {
+			due.add(h, now) // it stands too early in the agenda from now on, which is harmless
 		}
-		ttl := h.lease
-		if !h.renewTo.IsZero() {
-			left := h.renewTo.Sub(now)
-			if left < time.Millisecond || !h.renewTo.After(h.until) {
-				h.renewAt = time.Time{} // it lives out what it has
-				continue
-			}
-			ttl = min(ttl, left.Truncate(time.Millisecond))
-		}
-		groups[ttl] = append(groups[ttl], h)
 	}
-	return groups
+	for kind, list := range due {
+		for batch := range slices.Chunk(list, renewBatch) {
+			hs.spawn(func() { _ = hs.renew(hs.life, kind, batch) }) // the error is logged
+		}
+	}
 }
 
-// renew sends one command and acts on its answer.
-func (hs *holds) renew(ttl time.Duration, list []*hold) {
+// renew extends holds. What gets no answer is tried again until the holds end.
+func (hs *holds) renew(ctx context.Context, kind renewal, list []*hold) error {
+	var r round
+	hs.renewPart(ctx, &r, kind, list)
+	if r.err != nil && ctx.Err() == nil {
+		hs.log.Warn("locking: could not renew leases, trying again until they end",
+			"provider", hs.provider.id, "locks", r.failed, "error", r.err)
+	}
+	return r.err
+}
+
+// round is what became of a batch.
+type round struct {
+	sent, renewed, failed int
+	err                   error
+}
+
+// renewPart extends a part of a batch. When the provider refuses it, it is divided,
+// so that one key that cannot be renewed does not cost the others.
+func (hs *holds) renewPart(ctx context.Context, r *round, kind renewal, list []*hold) {
+	answers, err := hs.extendOnce(ctx, kind, list)
+	r.sent++
+	switch {
+	case err == nil:
+		r.renewed += len(list)
+		hs.renewed(kind.ttl, list, answers, false)
+	case len(list) > 1 && refusal(err) && (r.renewed > 0 || r.sent < renewInVain):
+		half := len(list) / 2
+		hs.renewPart(ctx, r, kind, list[:half])
+		hs.renewPart(ctx, r, kind, list[half:])
+	default:
+		r.failed, r.err = r.failed+len(list), err
+		hs.postpone(list)
+	}
+}
+
+// extendOnce sends one command.
+func (hs *holds) extendOnce(ctx context.Context, kind renewal, list []*hold) ([]driver.Extension, error) {
+	patience := renewPatience
+	if kind.ttl > 0 {
+		patience = min(patience, kind.ttl/3)
+	}
 	records := make([]driver.Hold, len(list))
+	now := hs.clock.read()
+	hs.mu.Lock()
 	for i, h := range list {
 		records[i] = h.record
-	}
-	patience := renewPatience
-	if ttl > 0 {
-		patience = min(ttl/3, patience)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	answers, err := hs.provider.driver.Extend(ctx, ttl, records)
-	if err != nil {
-		hs.log.Warn("locking: could not renew leases, trying again until they end",
-			"provider", hs.provider.id, "locks", len(list), "error", err)
-		hs.postpone(list)
-		return
-	}
-	hs.mu.Lock()
-	now := time.Now()
-	for i, h := range list {
-		switch {
-		case !answers[i].Held:
-			hs.drop(h)
-		case !h.renewAt.IsZero():
-			h.extended(answers[i].Until, now)
+		if kind.offer && !h.until.never() {
+			patience = min(patience, max(h.until.mono.sub(now.mono)/3, time.Millisecond))
 		}
 	}
 	hs.mu.Unlock()
-	endLost(list, answers)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return hs.extendAll(ctx, kind.ttl, records)
 }
 
-// endLost ends the holds that the provider has not extended.
-func endLost(list []*hold, answers []driver.Extension) {
+func (hs *holds) extendAll(ctx context.Context, ttl time.Duration, records []driver.Hold) ([]driver.Extension, error) {
+	answers, err := hs.provider.driver.Extend(ctx, ttl, records)
+	if err == nil && len(answers) != len(records) {
+		return nil, fmt.Errorf("locking: %s gave %d answers to an extension of %d locks", hs.provider.id, len(answers), len(records))
+	}
+	return answers, err
+}
+
+// refusal says that an error is the provider's answer, not the lack of one.
+func refusal(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return false
+	}
+	return !slices.ContainsFunc([]error{
+		context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, driver.ErrClosed,
+	}, func(target error) bool { return errors.Is(err, target) })
+}
+
+// renewed notes the answers to an extension, and says whether all are held.
+func (hs *holds) renewed(ttl time.Duration, list []*hold, answers []driver.Extension, byHand bool) (held bool) {
+	var over cancellations
+	held = true
+	now := hs.clock.read()
+	hs.mu.Lock()
 	for i, h := range list {
+		a := &answers[i]
+		held = held && a.Held
 		switch {
-		case answers[i].Revoked:
-			h.cancel(ErrLockRevoked)
-		case !answers[i].Held:
-			h.cancel(ErrLockLost)
+		case h.cause != nil:
+		case a.Held && byHand:
+			h.prolong(a.Until, now)
+			hs.schedule(h)
+		case a.Held:
+			h.extended(a.Until, ttl, now)
+		case a.Revoked:
+			hs.revoke(h, "", &over)
+		default:
+			hs.end(h, ErrLockLost, &over)
+			hs.forget(h)
 		}
 	}
+	hs.mu.Unlock()
+	over.tell()
+	return held
 }
 
 func (hs *holds) postpone(list []*hold) {
+	now := hs.clock.read()
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	at := time.Now().Add(renewRetry)
 	for _, h := range list {
-		if !h.renewAt.IsZero() {
-			h.renewAt = at
+		if h.cause == nil {
+			h.failed = true
+			h.renewAt = now.mono.add(renewRetry)
+			hs.schedule(h)
 		}
 	}
 }
@@ -170,43 +210,36 @@ func (hs *holds) postpone(list []*hold) {
 // extend gives the holds a longer life by hand. It answers false, and ends what
 // is gone, when one of them is.
 func (hs *holds) extend(ctx context.Context, d time.Duration, list []*hold) (bool, error) {
-	hs.makeFull(list)
+	if err := hs.makeFull(ctx, list); err != nil {
+		return false, err
+	}
 	records := make([]driver.Hold, len(list))
 	for i, h := range list {
 		records[i] = h.record
 	}
-	answers, err := hs.provider.driver.Extend(ctx, d, records)
+	answers, err := hs.extendAll(ctx, d, records)
 	if err != nil {
 		return false, err
 	}
-	held := true
-	hs.mu.Lock()
-	for i, h := range list {
-		switch {
-		case !answers[i].Held:
-			held = false
-			hs.drop(h)
-		case h.Alive():
-			h.setUntil(answers[i].Until)
-		}
-	}
-	hs.mu.Unlock()
-	endLost(list, answers)
-	return held, nil
+	return hs.renewed(d, list, answers, true), nil
 }
 
 // makeFull extends the offers among the holds to what was asked for. Where that
 // fails it is tried again until they end.
-func (hs *holds) makeFull(list []*hold) {
-	groups := make(map[time.Duration][]*hold)
+func (hs *holds) makeFull(ctx context.Context, list []*hold) error {
+	var offers renewals
+	now := hs.clock.read()
 	hs.mu.Lock()
 	for _, h := range list {
-		if h.offer {
-			groups[h.full] = append(groups[h.full], h)
+		if h.offer && h.cause == nil {
+			h.renewAt = now.mono
+			offers.add(h, now)
 		}
 	}
 	hs.mu.Unlock()
-	for ttl, offers := range groups {
-		hs.renew(ttl, offers)
+	var errs []error
+	for kind, batch := range offers {
+		errs = append(errs, hs.renew(ctx, kind, batch))
 	}
+	return errors.Join(errs...)
 }

@@ -158,11 +158,13 @@ func (s *Service) arrange(regs []Registration) (all []Registration, fallback str
 
 func (s *Service) start(ctx context.Context, reg Registration) error {
 	id := "lp_" + reg.ID
-	if err := reg.Provider.Start(ctx, driver.Env{ID: reg.ID, Logger: s.log}); err != nil {
+	p := &provider{id: id, driver: reg.Provider}
+	p.holds = newHolds(p, s.log)
+	if err := p.driver.Start(ctx, driver.Env{ID: reg.ID, Logger: s.log, Notify: p.holds.notify}); err != nil {
+		p.holds.stop()
 		return fmt.Errorf("locking: start provider %s: %w", id, err)
 	}
-	p := &provider{id: id, driver: reg.Provider, info: reg.Provider.Describe()}
-	p.holds = newHolds(p, s.log)
+	p.info = p.driver.Describe()
 	s.providers[id] = p
 	s.ids = append(s.ids, id)
 	return nil
@@ -170,12 +172,15 @@ func (s *Service) start(ctx context.Context, reg Registration) error {
 
 // Close stops renewing, ends the context of every lock this service holds with
 // [ErrClosed], and closes the providers. It releases nothing: a lock with an
-// expiry lapses, one without stays for whoever knows its owner.
+// expiry lapses, one without stays for whoever knows its owner. It waits for the
+// warnings that are being called ([WarnBefore]), as long as ctx allows.
 func (s *Service) Close(ctx context.Context) error {
 	var errs []error
 	for _, id := range slices.Backward(s.ids) {
 		p := s.providers[id]
-		p.holds.close()
+		if err := p.holds.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("locking: close %s: waiting for what still runs: %w", id, err))
+		}
 		if err := p.driver.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("locking: close provider %s: %w", id, err))
 		}

@@ -38,7 +38,7 @@ type serviceCase struct {
 
 func serviceCases() []serviceCase {
 	var all []serviceCase
-	for _, list := range [][]serviceCase{ownerCases(), handleCases(), waitCases(), executeCases(), scopeCases(), abandonCases()} {
+	for _, list := range [][]serviceCase{ownerCases(), handleCases(), waitCases(), executeCases(), scopeCases(), abandonCases(), deadlockErrorCases(), forcedCases(), endCases()} {
 		all = append(all, list...)
 	}
 	return all

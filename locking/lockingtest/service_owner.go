@@ -83,8 +83,8 @@ func ownerCases() []serviceCase {
 			b.free(b.key("a"))
 			b.held(b.key("c"))
 		}},
-		{"owners that mark executions or no owner are refused", func(_ *testing.T, b *bench) {
-			for _, owner := range []string{"", "*", "lockstep:x"} {
+		{"owners that mark executions, jobs or no owner are refused", func(_ *testing.T, b *bench) {
+			for _, owner := range []string{"", "*", "lockstep:x", "execute:x"} {
 				_, err := b.locks.TryAcquire(bg, b.keys("k"), locking.WithOwner(owner))
 				b.want(err, locking.ErrInvalid)
 			}
