@@ -29,18 +29,23 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 		deadline = time.Now().Add(req.Wait)
 	}
 	groups := p.keys.groups(req.Keys)
-	id := p.requestID()
-	if len(groups) == 1 {
-		holds, err := p.take(ctx, &ask{req: &req, group: &groups[0], id: id}, deadline)
-		if err != nil {
-			return driver.Grant{}, err
-		}
-		p.owe(groups[0].hub, len(holds), req.TTL)
-		return driver.Grant{Holds: holds}, nil
+	if len(groups) > 1 {
+		return p.acquireGroups(ctx, &req, groups, deadline)
 	}
+	holds, err := p.take(ctx, &ask{req: &req, group: &groups[0], id: p.requestID()}, deadline)
+	if err != nil {
+		return driver.Grant{}, err
+	}
+	p.owe(groups[0].hub, len(holds), req.TTL)
+	return driver.Grant{Holds: holds}, nil
+}
+
+// acquireGroups takes the keys of several slots, one slot after the other.
+func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
+	id := p.requestID()
 	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
 	for i := range groups {
-		holds, err := p.take(ctx, &ask{req: &req, group: &groups[i], id: id}, deadline)
+		holds, err := p.take(ctx, &ask{req: req, group: &groups[i], id: id}, deadline)
 		if err == nil && i < len(groups)-1 {
 			err = p.confirm(ctx, req.TTL, holds)
 		}
@@ -93,55 +98,58 @@ func (p *Provider) take(ctx context.Context, a *ask, deadline time.Time) ([]driv
 	}
 	a.mode = modeWait
 	w := p.waits.add(a)
-	got, err := p.state(ctx, w.ask, deadline)
-	if err != nil {
+	if err := p.state(ctx, a, deadline); err != nil {
 		if p.waits.drop(w) {
 			return w.holds, w.err // the grant has come all the same
 		}
 		return nil, p.giveUp(ctx, a, deadline, err)
 	}
-	if got.kind != answerWaiting {
+	if a.got.kind != answerWaiting {
 		p.waits.drop(w)
-		return p.final(a, &got)
+		return p.final(a)
 	}
-	p.waits.begin(w, &got)
+	p.waits.begin(w, &a.got)
 	return p.await(ctx, w, deadline)
 }
 
 // try asks for what is there now.
 func (p *Provider) try(ctx context.Context, a *ask) ([]driver.Granted, error) {
 	a.mode = modeTry
-	got, err := p.state(ctx, a, time.Time{})
-	for err == nil && got.more {
-		got, err = p.state(ctx, a, time.Time{})
+	err := p.state(ctx, a, time.Time{})
+	for err == nil && a.got.more {
+		err = p.state(ctx, a, time.Time{})
 	}
 	if err != nil {
 		return nil, p.giveUp(ctx, a, time.Time{}, err)
 	}
-	return p.final(a, &got)
+	return p.final(a)
 }
 
 // state sends an ask until there is an answer: it is safe to send one again. A
 // request that does not wait is sent again once only, and not to a server that
 // cannot answer yet.
-func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) (answer, error) {
+func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) error {
 	for sent := 1; ; sent++ {
-		got, err := p.put(ctx, a)
-		_, unsent := errors.AsType[*notSentError](err)
-		a.unanswered = a.unanswered || (lost(err) && !unsent)
-		if err == nil || ended(ctx) != nil {
-			return got, err
+		err := p.put(ctx, a)
+		if err == nil {
+			return nil
+		}
+		if _, unsent := errors.AsType[*notSentError](err); lost(err) && !unsent {
+			a.unanswered = true
+		}
+		if ended(ctx) != nil {
+			return err
 		}
 		switch {
 		case !lost(err) && !passing(err):
-			return got, err
+			return err
 		case deadline.IsZero() && (sent > 1 || passing(err)):
-			return got, err
+			return err
 		case !deadline.IsZero() && !time.Now().Before(deadline):
-			return got, err
+			return err
 		case sent > 1 || passing(err):
 			if e := p.pause(ctx, sent, deadline); e != nil {
-				return got, errors.Join(e, err)
+				return errors.Join(e, err)
 			}
 		}
 	}
@@ -186,8 +194,8 @@ func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
 }
 
 // final turns an answer into what Acquire returns.
-func (p *Provider) final(a *ask, got *answer) ([]driver.Granted, error) {
-	switch got.kind {
+func (p *Provider) final(a *ask) ([]driver.Granted, error) {
+	switch got := &a.got; got.kind {
 	case answerGranted:
 		return got.holds, nil
 	case answerRevoked:
@@ -197,7 +205,7 @@ func (p *Provider) final(a *ask, got *answer) ([]driver.Granted, error) {
 	case answerBusy, answerWaiting:
 	}
 	if a.req.Wait < 0 {
-		return nil, got.busy
+		return nil, a.got.busy
 	}
 	return nil, driver.ErrTimeout
 }

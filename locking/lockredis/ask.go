@@ -26,6 +26,7 @@ type ask struct {
 	place int64 // in the queue, once it has had one
 	// unanswered says that it was sent, and may have been granted, without an answer.
 	unanswered bool
+	got        answer // what was said last
 }
 
 // answer is what acquire.lua says.
@@ -58,11 +59,11 @@ const (
 )
 
 // put sends the ask once.
-func (p *Provider) put(ctx context.Context, a *ask) (answer, error) {
+func (p *Provider) put(ctx context.Context, a *ask) error {
 	sent := time.Now()
 	sh := p.askShare(a, sent)
 	if err := p.ask(ctx, shared, sh); err != nil {
-		return answer{}, err
+		return err
 	}
 	return p.readAnswer(a, sh.answers[0], sent)
 }
@@ -137,16 +138,17 @@ func badReply(script string, reply any) error {
 }
 
 // readAnswer reads what acquire.lua answered.
-func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error) {
+func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) error {
+	a.got = answer{}
 	if token, ok := reply.(string); ok {
 		return p.readToken(a, token, sent)
 	}
 	list, ok := reply.([]any)
 	if !ok || len(list) == 0 {
-		return answer{}, badReply(acquireScript.name, reply)
+		return badReply(acquireScript.name, reply)
 	}
 	r := reader{list: list[1:]}
-	var got answer
+	got := &a.got
 	switch kind, _ := list[0].(int64); kind {
 	case 1:
 		got.kind, got.holds = answerGranted, r.holds(a.req, a.group, sent)
@@ -161,7 +163,7 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 		}
 		at := r.number()
 		if at < 1 || at > int64(len(a.group.at)) {
-			return answer{}, badReply(acquireScript.name, reply)
+			return badReply(acquireScript.name, reply)
 		}
 		got.busy = &driver.BusyError{Key: a.req.Keys[a.group.at[at-1]], Holder: r.text()}
 		got.left = time.Duration(r.number()) * time.Millisecond
@@ -174,28 +176,28 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (answer, error)
 	case -2:
 		got.kind, got.circle = answerDeadlock, p.readCircle(&r)
 	case -4:
-		return answer{}, errEndedBefore
+		return errEndedBefore
 	case -3:
 		if text := r.text(); !r.bad {
-			return answer{}, scriptError(text)
+			return scriptError(text)
 		}
 	default:
 		r.bad = true
 	}
 	if r.bad || len(r.list) > 0 {
-		return answer{}, badReply(acquireScript.name, reply)
+		return badReply(acquireScript.name, reply)
 	}
-	return got, nil
+	return nil
 }
 
 // errEndedBefore is the answer to a request that came after its own end.
 const errEndedBefore = scriptError("ENDED the request was given up before it came")
 
 // readToken reads the answer to a request whose keys were all free.
-func (p *Provider) readToken(a *ask, text string, sent time.Time) (answer, error) {
+func (p *Provider) readToken(a *ask, text string, sent time.Time) error {
 	token, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || token == 0 {
-		return answer{}, badReply(acquireScript.name, text)
+		return badReply(acquireScript.name, text)
 	}
 	left := int64(-1)
 	if a.req.TTL > 0 {
@@ -208,7 +210,8 @@ func (p *Provider) readToken(a *ask, text string, sent time.Time) (answer, error
 			Until: until(sent, left),
 		}
 	}
-	return answer{kind: answerGranted, holds: holds}, nil
+	a.got.kind, a.got.holds = answerGranted, holds
+	return nil
 }
 
 // readCircle reads the edges of a deadlock.

@@ -330,23 +330,23 @@ func (p *Provider) restate(ctx context.Context, list []*wait) error {
 	p.sendShares(ctx, shares)
 	var errs error
 	for i, sh := range shares {
-		var got answer
 		err := sh.err
 		if err == nil {
-			got, err = p.readAnswer(&asks[i], sh.answers[0], sent)
+			err = p.readAnswer(&asks[i], sh.answers[0], sent)
 		}
 		if err != nil {
 			errs = cmp.Or(errs, err)
 			p.unanswered(list[i])
 			continue
 		}
-		p.restated(ctx, list[i], &got, sent)
+		p.restated(ctx, list[i], &asks[i], sent)
 	}
 	return errs
 }
 
 // restated acts on the answer to a request that was stated again.
-func (p *Provider) restated(ctx context.Context, w *wait, got *answer, sent time.Time) {
+func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time) {
+	got := &a.got
 	s := p.waits
 	s.mu.Lock()
 	there := s.byID[w.ask.id] == w
@@ -367,7 +367,7 @@ func (p *Provider) restated(ctx context.Context, w *wait, got *answer, sent time
 	case got.kind == answerGranted:
 		p.granted(w.ask.id, got.holds)
 	default:
-		_, err := p.final(w.ask, got)
+		_, err := p.final(a)
 		p.refused(w.ask.id, err)
 	}
 }

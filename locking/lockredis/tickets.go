@@ -37,37 +37,36 @@ func (p *Provider) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, 
 		return driver.Place{}, err
 	}
 	w := p.waits.readd(a)
-	got, err := p.stateUntilEnd(ctx, a)
-	if err != nil {
+	if err := p.stateUntilEnd(ctx, a); err != nil {
 		return driver.Place{}, fmt.Errorf("lockredis: enqueue: %w", err)
 	}
-	switch got.kind {
+	switch got := &a.got; got.kind {
 	case answerGranted:
-		p.waits.begin(w, &got)
+		p.waits.begin(w, got)
 		p.waits.offer(a.id, got.holds)
 		return driver.Place{Offered: true, Grant: driver.Grant{Holds: got.holds}}, nil
 	case answerWaiting:
-		p.waits.begin(w, &got)
+		p.waits.begin(w, got)
 		return driver.Place{}, nil
 	case answerBusy, answerRevoked, answerDeadlock:
 	}
 	p.waits.end(a.id)
-	_, err = p.final(a, &got)
+	_, err = p.final(a)
 	return driver.Place{}, err
 }
 
 // stateUntilEnd sends an ask until there is an answer, or ctx ends.
-func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) (answer, error) {
+func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) error {
 	for sent := 1; ; sent++ {
-		got, err := p.put(ctx, a)
+		err := p.put(ctx, a)
 		if err == nil || (!lost(err) && !passing(err)) {
-			return got, err
+			return err
 		}
 		if e := ended(ctx); e != nil {
-			return got, errors.Join(e, err)
+			return errors.Join(e, err)
 		}
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
-			return got, errors.Join(e, err)
+			return errors.Join(e, err)
 		}
 	}
 }

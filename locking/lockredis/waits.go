@@ -135,6 +135,7 @@ func (s *waits) begin(w *wait, got *answer) {
 	if got.more {
 		s.wake(time.Now())
 	}
+	w.ask.got = answer{} // it waits long, and this is not needed any more
 }
 
 // watch requires mu.
