@@ -62,10 +62,23 @@ const (
 func (p *Provider) put(ctx context.Context, a *ask) error {
 	sent := time.Now()
 	sh := p.askShare(a, sent)
-	if err := p.ask(ctx, shared, sh); err != nil {
+	if err := p.ask(ctx, p.lane(a), sh); err != nil {
 		return err
 	}
 	return p.readAnswer(a, sh.answers[0], sent)
+}
+
+// crowd is how many wait here for a lock when its next release is soon to be sent.
+const crowd = 8
+
+// lane says how urgent an ask is. One for a lock that a crowd waits for will wait, too;
+// but where its owner holds other locks, a deadlock is to be found at once.
+func (p *Provider) lane(a *ask) lane {
+	if a.mode != modeWait || a.unanswered || len(a.group.places) > 1 || listed(a.req.Owner) || len(a.req.Enclosing) > 0 ||
+		p.waits.queued.Load() < crowd || p.waits.waiting(a.group.places[0].lock) < crowd {
+		return shared
+	}
+	return along
 }
 
 // askShare is the ask as acquire.lua takes it.

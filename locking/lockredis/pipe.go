@@ -46,6 +46,7 @@ type pipe struct {
 	mu     sync.Mutex
 	places int
 	queue  []*share
+	patient
 }
 
 // pipeNames is how many keys the shares of a batch have together, unless one alone
@@ -87,6 +88,11 @@ func (p *pipe) process(ctx context.Context, s *share) error {
 	s.wake = make(chan struct{}, 1)
 	p.queue = append(p.queue, s)
 	p.mu.Unlock()
+	return p.await(ctx, s)
+}
+
+// await returns when a share that is queued has been answered, or ctx has ended.
+func (p *pipe) await(ctx context.Context, s *share) error {
 	select {
 	case <-s.wake:
 		return p.woken(ctx, s)
@@ -175,6 +181,10 @@ func (p *pipe) desert(s *share) whereabouts {
 	defer p.mu.Unlock()
 	if i := slices.Index(p.queue, s); i >= 0 {
 		p.queue = slices.Delete(p.queue, i, i+1)
+		return stillQueued
+	}
+	if i := slices.Index(p.waiting, s); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
 		return stillQueued
 	}
 	if s.batch != nil {

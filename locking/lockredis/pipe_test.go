@@ -80,3 +80,59 @@ func TestTwoPlacesThatGetFreeBeforeTheFirstInTheQueueWakesServeTwoBatches(t *tes
 		}
 	})
 }
+
+func TestPatientSharesGoAlongWithTheNextUrgentOneOrSoonByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches [][]*share
+		var mu sync.Mutex
+		p := newPipe(func(_ context.Context, batch []*share) {
+			mu.Lock()
+			defer mu.Unlock()
+			batches = append(batches, batch)
+		}, 2, 10)
+		patiently := func(n int) (ended *sync.WaitGroup) {
+			ended = &sync.WaitGroup{}
+			for range n {
+				ended.Go(func() {
+					if err := p.processPatiently(t.Context(), &share{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+			return ended
+		}
+		three := patiently(3)
+		urgent := &share{}
+		if err := p.processAtOnce(t.Context(), urgent); err != nil {
+			t.Fatal(err)
+		}
+		three.Wait()
+		if len(batches) != 1 || len(batches[0]) != 4 || batches[0][0] != urgent {
+			t.Fatalf("sent were %v", batches)
+		}
+		began := time.Now()
+		patiently(2).Wait()
+		if took := time.Since(began); len(batches) != 2 || len(batches[1]) != 2 || took != patience {
+			t.Fatalf("after %s sent were %v", took, batches)
+		}
+		if p.places != 2 {
+			t.Errorf("%d places are free", p.places)
+		}
+	})
+}
+
+func TestAPatientShareThatIsGivenUpIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipe(func(_ context.Context, batch []*share) { t.Errorf("sent were %v", batch) }, 2, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- p.processPatiently(ctx, &share{}) }()
+		synctest.Wait()
+		cancel()
+		if _, unsent := errors.AsType[*notSentError](<-ended); !unsent {
+			t.Error("it is not told from one that was sent")
+		}
+		time.Sleep(2 * patience) // in the bubble: the timer has struck
+	})
+}

@@ -10,24 +10,32 @@ import (
 )
 
 // lane is the way by which a share goes to the server.
-type lane bool
+type lane int
 
 const (
 	// shared sends a share together with those of other callers, where there are
 	// any: many callers then cost the server and this process far less.
-	shared lane = true
-	// direct sends a share by itself. A hand-over is: whoever is next waits for it,
-	// and would wait for the others' too.
-	direct lane = false
+	shared lane = iota
+	// direct sends a share at once. A hand-over is: whoever is next waits for it, and
+	// would wait for the others' too.
+	direct
+	// along sends a share with the next one that is sent directly, if that is soon.
+	along
 )
 
 // ask has a share answered.
 func (p *Provider) ask(ctx context.Context, by lane, s *share) error {
-	if by == shared && p.pipe != nil {
+	switch {
+	case p.pipe == nil:
+		p.sendAlone(ctx, s)
+		return s.err
+	case by == shared:
 		return p.pipe.process(ctx, s)
+	case by == along:
+		return p.pipe.processPatiently(ctx, s)
+	default:
+		return p.pipe.processAtOnce(ctx, s)
 	}
-	p.sendAlone(ctx, s)
-	return s.err
 }
 
 // send runs a script. A server that does not know it, because it is new or has

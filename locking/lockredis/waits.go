@@ -162,6 +162,16 @@ func (s *waits) unwatch(g *group) {
 	}
 }
 
+// waiting says how many here wait for a lock.
+func (s *waits) waiting(lock string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.watched[lock]; v != nil {
+		return v.count
+	}
+	return 0
+}
+
 // see notes what is known of a lock's holder; it requires mu.
 func (s *waits) see(lock string, left time.Duration, alien bool) {
 	v := s.watched[lock]
