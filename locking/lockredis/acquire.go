@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -210,10 +211,21 @@ func (p *Provider) final(a *ask) ([]driver.Granted, error) {
 	return nil, driver.ErrTimeout
 }
 
+// timers are timers that are stopped. Nothing is left in their channels.
+var timers = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
+
 // await waits until the request is answered, for as long as it may.
 func (p *Provider) await(ctx context.Context, w *wait, deadline time.Time) ([]driver.Granted, error) {
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
+	timer, _ := timers.Get().(*time.Timer)
+	timer.Reset(time.Until(deadline))
+	defer func() {
+		timer.Stop()
+		timers.Put(timer)
+	}()
 	var reason error
 	select {
 	case <-w.done:

@@ -291,6 +291,7 @@ func (r *reader) holds(req *driver.Request, g *group, sent time.Time) []driver.G
 
 // fields takes a message apart: each field is its length, a colon and its bytes.
 func fields(message string) (list []any, ok bool) {
+	list = make([]any, 0, 8) // a grant of one key
 	for message != "" {
 		length, rest, found := strings.Cut(message, ":")
 		n, err := strconv.Atoi(length)

@@ -20,7 +20,10 @@ func (l *layout) groups(keys []string) []group {
 	if len(keys) == 0 {
 		return nil
 	}
-	if !l.slotted || len(keys) == 1 {
+	if len(keys) == 1 {
+		return l.single(keys[0])
+	}
+	if !l.slotted {
 		g := group{at: make([]int, len(keys)), places: make([]place, len(keys))}
 		for i, k := range keys {
 			g.at[i], g.places[i] = i, l.place(k)
@@ -43,6 +46,18 @@ func (l *layout) groups(keys []string) []group {
 	}
 	slices.SortFunc(list, func(a, b group) int { return a.hub.slot - b.hub.slot })
 	return list
+}
+
+// single is the group of one key, made in one piece: most calls have one.
+func (l *layout) single(key string) []group {
+	g := &struct {
+		list   [1]group
+		at     [1]int
+		places [1]place
+	}{}
+	g.places[0] = l.place(key)
+	g.list[0] = group{hub: l.hub(g.places[0].slot), at: g.at[:], places: g.places[:]}
+	return g.list[:]
 }
 
 // command builds the call of a script for the group: its keys, then the arguments.

@@ -79,9 +79,10 @@ type place struct {
 }
 
 func (l *layout) place(key string) place {
-	lock := l.namespace + key
-	slot := rediskit.Slot(lock)
-	return place{slot: slot, lock: lock, queue: l.side + "{" + rediskit.Tag(slot) + "}:q:" + lock}
+	slot := rediskit.Slot(l.namespace + key)
+	tag := rediskit.Tag(slot)
+	queue := l.side + "{" + tag + "}:q:" + l.namespace + key
+	return place{slot: slot, lock: queue[len(l.side)+len(tag)+5:], queue: queue} // they share their bytes
 }
 
 // key is the name under which a caller knows a lock.
