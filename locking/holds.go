@@ -167,7 +167,6 @@ func lossCause(old *hold, by driver.Hold) error {
 func (hs *holds) end(h *hold, cause error, over *cancellations) {
 	if h.cause == nil {
 		h.cause = cause
-		h.renewAt = 0
 		h.deafen(over)
 	}
 	if h.place >= 0 {

@@ -177,9 +177,11 @@ func TestAFullHoldIsNoOfferAgainByAnAnswerThatCameLate(t *testing.T) {
 			return nil
 		}
 		take(t, s, "k", owner)
-		p.extend = func(context.Context, time.Duration, []driver.Hold) error { return io.EOF }
 		time.Sleep(time.Minute)
 		cause(t, "confirmed for ever", first, nil)
+		if got := p.extensions(); len(got) != 1 {
+			t.Errorf("it was confirmed by %d commands, want 1", len(got))
+		}
 	})
 }
 

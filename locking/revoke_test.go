@@ -2,6 +2,7 @@ package locking_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,19 +34,13 @@ func TestARevokedHoldIsReleasedByItsHandleAndByNoEvent(t *testing.T) {
 func TestARevokedHoldIsRenewedNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p, _ := service(t)
-		ctx, stop := job(t, s, "k", locking.Expire(3*time.Second))
-		state, err := s.Inspect(t.Context(), "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.notify(driver.Event{Revoked: driver.Hold{Key: "k", Owner: state.Owner, Token: state.Token}})
-		<-ctx.Done()
+		locks := many(t, s, 2, 30*time.Second)
+		p.notify(driver.Event{Revoked: hold(locks[0], "k0")})
 		time.Sleep(time.Minute)
-		if n := len(p.extensions()); n > 0 {
-			t.Errorf("renewed %d times", n)
-		}
-		if err := stop(); err == nil {
-			t.Error("execute returned no error")
+		cause(t, "revoked", locks[0], locking.ErrLockRevoked)
+		cause(t, "the other one", locks[1], nil)
+		if got := p.extensions(); slices.Max(got) > 1 {
+			t.Errorf("renewed together: %v", got)
 		}
 	})
 }

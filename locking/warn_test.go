@@ -150,3 +150,17 @@ func TestClosingTheServiceWaitsForAWarningNoLongerThanItsContextAllows(t *testin
 		time.Sleep(time.Hour)
 	})
 }
+
+func TestALockThatHasLostOneKeyIsNotWarnedOfTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := service(t)
+		opt, warned := warning(time.Second)
+		l, err := s.TryAcquire(t.Context(), locking.Keys("a", "b"), locking.Expire(3*time.Second), opt)
+		wantError(t, err, nil)
+		p.notify(driver.Event{Revoked: hold(l, "a")})
+		time.Sleep(time.Minute)
+		if got := warned(); len(got) > 0 {
+			t.Errorf("warned: %v", got)
+		}
+	})
+}
