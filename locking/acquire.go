@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,59 +39,40 @@ func (s *Service) TryAcquire(ctx context.Context, keys []string, opts ...TryOpti
 	for _, opt := range opts {
 		o = opt.toTry(o)
 	}
-	l, a, err := s.ask(ctx, keys, &o)
+	l, a, err := s.prepare(ctx, keys, &o)
 	if err != nil {
 		return nil, err
 	}
-	a.wait = driver.NoWait
+	a.req.Wait = driver.NoWait
 	return l.take(ctx, a)
 }
 
-// ask is what a handle that is being made has to ask for. It is on the stack of
-// those who wait, of whom there may be many.
-type ask struct {
-	missing []string // the keys that no enclosing scope has
-	terms   terms
-	wait    time.Duration
-	more    *wanted // nil where nothing more is wanted
-}
-
-// wanted is what few want of a lock.
-type wanted struct {
-	before time.Duration
-	warn   func(left time.Duration)
-}
-
-// askToAcquire reads the options, on a stack that those who wait don't keep.
+// askToAcquire reads the options.
 //
 //go:noinline
-func (s *Service) askToAcquire(ctx context.Context, keys []string, opts []AcquireOption) (*Lock, ask, error) {
+func (s *Service) askToAcquire(ctx context.Context, keys []string, opts []AcquireOption) (*Lock, *ask, error) {
 	var o options
 	for _, opt := range opts {
 		o = opt.toAcquire(o)
 	}
-	return s.ask(ctx, keys, &o)
+	return s.prepare(ctx, keys, &o)
 }
 
-// ask makes a handle and what to ask for.
-func (s *Service) ask(ctx context.Context, keys []string, o *options) (*Lock, ask, error) {
+// prepare makes a handle that holds nothing, and what it has to ask for.
+func (s *Service) prepare(ctx context.Context, keys []string, o *options) (*Lock, *ask, error) {
 	l, err := s.newLock(ctx, keys, o)
 	if err != nil {
-		return nil, ask{}, err
+		return nil, nil, err
 	}
-	a := ask{missing: l.keys, wait: l.provider.wait(o), more: o.more()}
+	most, maximum := o.most()
 	if scope := runctx.ScopeFrom(ctx); scope != nil && !o.ownerSet {
-		most, maximum := o.most()
-		l.inScope(scope, &a)
-		a.terms = leased(scope.Lease(), most, maximum)
-		return l, a, nil
+		l.scope = scope
+		return l, l.ask(o, leased(scope.Lease(), most, maximum)), nil
 	}
 	if l.owner = driver.Anonymous; o.ownerSet {
 		l.owner = o.owner
 	}
-	most, _ := o.most()
-	a.terms = fixed(most)
-	return l, a, nil
+	return l, l.ask(o, fixed(most)), nil
 }
 
 // newLock checks the arguments of a call, and makes a handle that holds nothing.
@@ -116,38 +98,111 @@ const jobOwnerPrefix = "execute:"
 // jobOwner is an owner that nobody else has.
 func jobOwner() string { return jobOwnerPrefix + uuid.NewString() }
 
-// inScope makes the handle a scope's. What an enclosing scope has is shared without
-// asking the server.
-func (l *Lock) inScope(scope *runctx.Scope, a *ask) {
-	l.scope, l.owner = scope, scope.Owner()
-	a.missing = make([]string, 0, len(l.keys))
+// ask is what a handle that is being made has to ask for. It is not on the stack of
+// those who wait, since there may be many.
+type ask struct {
+	req   driver.Request
+	terms terms
+	start time.Time
+
+	before time.Duration // zero: no warning is wanted
+	warn   func(left time.Duration)
+}
+
+var asks = sync.Pool{New: func() any { return new(ask) }}
+
+// done gives the memory back.
+func (a *ask) done() {
+	*a = ask{}
+	asks.Put(a)
+}
+
+// ask says what to ask for. What an enclosing scope has is shared without asking the
+// provider.
+func (l *Lock) ask(o *options, t terms) *ask {
+	a, ok := asks.Get().(*ask)
+	if !ok {
+		a = new(ask)
+	}
+	a.terms, a.before, a.warn = t, o.warnBefore, o.warn
+	missing := l.keys
+	if l.scope != nil {
+		l.owner = l.scope.Owner()
+		a.req.Generation.Epoch, a.req.Generation.Attempt = l.scope.Generation()
+		missing = l.share()
+	}
+	a.req.Keys, a.req.Owner, a.req.TTL, a.req.Wait = missing, l.owner, t.ttl, l.provider.wait(o)
+	return a
+}
+
+// share notes what an enclosing scope has, and returns what none has.
+func (l *Lock) share() (missing []string) {
+	missing = make([]string, 0, len(l.keys))
 	for _, k := range l.keys {
-		kept, ok := scope.Shared(runctx.LockID{Provider: l.provider.id, Key: k})
+		kept, ok := l.scope.Shared(runctx.LockID{Provider: l.provider.id, Key: k})
 		if h, ours := kept.(*hold); ok && ours && h.at == l.provider.holds {
 			l.shared = append(l.shared, h)
 		} else {
-			a.missing = append(a.missing, k)
+			missing = append(missing, k)
 		}
 	}
+	return missing
 }
 
-// take takes what is missing, and makes the handle whole.
-func (l *Lock) take(ctx context.Context, a ask) (*Lock, error) {
-	var err error
-	switch {
-	case len(a.missing) > 0:
-		l.own, err = l.request(ctx, &a)
-	case l.scope.Ended():
+// take takes what is missing, and makes the handle whole. Those who wait do it in
+// the provider, under this frame, which is why it does nothing else.
+func (l *Lock) take(ctx context.Context, a *ask) (*Lock, error) {
+	if err := l.begin(a); err != nil {
+		return nil, err
+	}
+	if len(a.req.Keys) == 0 {
+		return l.whole(ctx, a, nil)
+	}
+	grant, err := l.provider.driver.Acquire(ctx, a.req)
+	return l.taken(ctx, a, grant, err)
+}
+
+// begin announces the request.
+//
+//go:noinline
+func (l *Lock) begin(a *ask) error {
+	a.start = time.Now()
+	err := l.provider.holds.expect(&a.req)
+	if err == nil && len(a.req.Keys) == 0 && l.scope.Ended() {
 		err = l.scopeEnded()
 	}
+	if err != nil {
+		a.done()
+	}
+	return err
+}
+
+// taken acts on the provider's answer.
+//
+//go:noinline
+func (l *Lock) taken(ctx context.Context, a *ask, grant driver.Grant, err error) (*Lock, error) {
+	hs := l.provider.holds
+	if err == nil {
+		l.own, err = hs.accept(ctx, a, grant)
+	}
+	hs.settle(&a.req)
+	if err != nil {
+		err = l.provider.explain(ctx, a.req.Keys, time.Since(a.start), err)
+	}
+	return l.whole(ctx, a, err)
+}
+
+// whole ends the making of a handle.
+func (l *Lock) whole(ctx context.Context, a *ask, err error) (*Lock, error) {
+	defer a.done()
 	if err == nil && l.scope != nil {
 		err = l.keep(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if a.more != nil {
-		l.warnBefore(a.more.before, a.more.warn)
+	if a.warn != nil {
+		l.warnBefore(a.before, a.warn)
 	}
 	return l, nil
 }
@@ -165,20 +220,6 @@ func (l *Lock) keep(ctx context.Context) error {
 
 func (l *Lock) scopeEnded() error {
 	return fmt.Errorf("locking: acquire %s at %s: %w", quoteKeys(l.keys), l.provider.id, runctx.ErrScopeEnded)
-}
-
-// request asks the provider.
-func (l *Lock) request(ctx context.Context, a *ask) ([]*hold, error) {
-	req := driver.Request{Keys: a.missing, Owner: l.owner, TTL: a.terms.ttl, Wait: a.wait}
-	if l.scope != nil {
-		req.Generation.Epoch, req.Generation.Attempt = l.scope.Generation()
-	}
-	start := time.Now()
-	held, err := l.provider.holds.acquire(ctx, &req, &a.terms)
-	if err != nil {
-		return nil, l.provider.explain(ctx, a.missing, time.Since(start), err)
-	}
-	return held, nil
 }
 
 // explain puts the provider's errors into this package's words.

@@ -58,31 +58,28 @@ func (s *Service) acquireForJob(ctx context.Context, keys []string, opts []Execu
 	return l.take(ctx, a)
 }
 
-// askForJob reads the options, on a stack that those who wait don't keep.
+// askForJob reads the options.
 //
 //go:noinline
-func (s *Service) askForJob(ctx context.Context, keys []string, opts []ExecuteOption) (*Lock, ask, error) {
+func (s *Service) askForJob(ctx context.Context, keys []string, opts []ExecuteOption) (*Lock, *ask, error) {
 	var o options
 	for _, opt := range opts {
 		o = opt.toExecute(o)
 	}
 	l, err := s.newLock(ctx, keys, &o)
 	if err != nil {
-		return nil, ask{}, err
-	}
-	a := ask{missing: l.keys, wait: l.provider.wait(&o), more: o.more()}
-	if scope := runctx.ScopeFrom(ctx); scope != nil {
-		l.inScope(scope, &a)
-		a.terms = leased(scope.Lease(), o.maxHold, true)
-		return l, a, nil
+		return nil, nil, err
 	}
 	lease := ExecuteLease
 	if o.expireSet {
 		lease = o.expire
 	}
-	l.owner = jobOwner()
-	a.terms = leased(lease, o.maxHold, true)
-	return l, a, nil
+	if l.scope = runctx.ScopeFrom(ctx); l.scope != nil {
+		lease = l.scope.Lease()
+	} else {
+		l.owner = jobOwner()
+	}
+	return l, l.ask(&o, leased(lease, o.maxHold, true)), nil
 }
 
 // lost returns why the lock is gone although nobody released it, or nil.

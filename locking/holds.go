@@ -55,50 +55,31 @@ func newHolds(p *provider, log *slog.Logger) *holds {
 	return hs
 }
 
-// acquire takes all keys of the request, or none, and counts a handle for each.
-func (hs *holds) acquire(ctx context.Context, req *driver.Request, t *terms) ([]*hold, error) {
-	if err := hs.expect(req); err != nil {
-		return nil, err
-	}
-	defer hs.settle(req)
-	grant, err := hs.provider.driver.Acquire(ctx, *req)
-	if err != nil {
-		return nil, err
-	}
-	got, crossed := hs.enter(grant, t)
-	if crossed == nil {
-		return got, nil
-	}
-	return hs.acquireAgain(ctx, *req, t, got, crossed)
-}
-
-// acquireAgain goes on with a request that crossed with releases, and of which some
-// holds have been entered.
-func (hs *holds) acquireAgain(ctx context.Context, req driver.Request, t *terms, had []*hold, crossed <-chan struct{}) ([]*hold, error) {
-	start, wait := time.Now(), req.Wait
-	for {
+// accept enters what was granted, and counts a handle for each key. A request that
+// crossed with releases is sent again.
+func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hold, error) {
+	got, crossed := hs.enter(grant, &a.terms)
+	req, had := a.req, []*hold(nil)
+	for crossed != nil {
+		had = append(had, got...)
 		select {
 		case <-crossed:
 		case <-ctx.Done():
 			hs.giveBack(ctx, had)
 			return nil, ctx.Err()
 		}
-		if wait >= 0 {
-			req.Wait = max(0, wait-time.Since(start))
+		if a.req.Wait >= 0 {
+			req.Wait = max(0, a.req.Wait-time.Since(a.start))
 		}
 		grant, err := hs.provider.driver.Acquire(ctx, req)
 		if err != nil {
 			hs.giveBack(ctx, had)
 			return nil, err
 		}
-		var got []*hold
-		if got, crossed = hs.enter(grant, t); crossed == nil {
-			// A hold that a former round entered was joined again by this one.
-			hs.uncount(had)
-			return got, nil
-		}
-		had = append(had, got...)
+		got, crossed = hs.enter(grant, &a.terms)
 	}
+	hs.uncount(had) // holds that a former round entered were joined again by the last
+	return got, nil
 }
 
 // enter records a grant. Where it crossed with a release, it returns the channel
@@ -184,6 +165,9 @@ func (hs *holds) forget(h *hold) {
 
 // uncount takes back handles that are not going to be made, of holds that stay.
 func (hs *holds) uncount(list []*hold) {
+	if len(list) == 0 {
+		return
+	}
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	for _, h := range list {

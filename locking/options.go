@@ -55,14 +55,6 @@ func (o *options) most() (d time.Duration, maximum bool) {
 	return o.expire, false
 }
 
-// more returns what few want, or nil.
-func (o *options) more() *wanted {
-	if !o.warnSet {
-		return nil
-	}
-	return &wanted{before: o.warnBefore, warn: o.warn}
-}
-
 // toolOptions is what the options of a call add up to that looks at locks, or takes
 // one by force.
 type toolOptions struct {
