@@ -9,7 +9,7 @@ import "time"
 // clock which is set forward ends locks early; that is the safe side.
 type clock struct {
 	epoch time.Time
-	// shift moves the wall clock. It is for tests; nil moves nothing.
+	// shift moves the wall clock as it is read. It is for tests; nil moves nothing.
 	shift func() time.Duration
 }
 
@@ -40,15 +40,11 @@ func newClock() clock { return clock{epoch: time.Now().Add(-time.Second)} }
 
 func (c *clock) read() reading {
 	now := time.Now()
-	return reading{at: now, mono: instant(now.Sub(c.epoch)), wall: c.wall(now)}
-}
-
-func (c *clock) wall(t time.Time) time.Duration {
-	w := time.Duration(t.UnixNano())
+	r := reading{at: now, mono: instant(now.Sub(c.epoch)), wall: time.Duration(now.UnixNano())}
 	if c.shift != nil {
-		w += c.shift()
+		r.wall += c.shift()
 	}
-	return w
+	return r
 }
 
 // end is a moment on both clocks; the zero value is never.
@@ -57,13 +53,14 @@ type end struct {
 	wall time.Duration
 }
 
-// end puts a moment onto both clocks, and takes it as the earlier one says. A zero
-// time is never.
+// end puts a moment, which carries both clocks of when it was made, onto both, and
+// takes it as the earlier one says: the machine may have slept since. A zero time is
+// never.
 func (c *clock) end(t time.Time, now reading) end {
 	if t.IsZero() {
 		return end{}
 	}
-	e := end{mono: now.mono.add(t.Sub(now.at)), wall: c.wall(t)}
+	e := end{mono: now.mono.add(t.Sub(now.at)), wall: time.Duration(t.UnixNano())}
 	e.reckon(now)
 	return e
 }

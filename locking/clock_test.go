@@ -123,3 +123,14 @@ func TestALeaseEndsInTimeAlthoughTheProviderDoesNotAnswer(t *testing.T) {
 		wantError(t, stop(), locking.ErrLockLost)
 	})
 }
+
+func TestAGrantWhoseAnswerTheMachineSleptOverIsOverWhenItIsHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, sleep := sleeper(t)
+		p.acquired = func(context.Context, *driver.Grant) error {
+			sleep(11 * time.Second)
+			return nil
+		}
+		cause(t, "slept", take(t, s, "k", locking.Expire(10*time.Second)), locking.ErrLockLost)
+	})
+}

@@ -74,8 +74,8 @@ func (hs *holds) leave(list []*hold, over *cancellations) {
 	for _, h := range list {
 		h.handles, h.unanswered = 0, false
 		hs.releasing(h)
-		hs.end(h, ErrLockReleased, over)
 		hs.forget(h)
+		hs.end(h, ErrLockReleased, over)
 	}
 }
 

@@ -1,6 +1,7 @@
 package locking
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,8 +173,8 @@ func (l *Lock) Close() {
 
 // Extend makes the lock live at least until d from now. It never shortens it,
 // and does nothing to a lock without expiry, to one that is renewed, or to keys
-// that an enclosing scope holds. It returns [ErrLockLost] when a key is gone;
-// the lock's context has then ended.
+// that an enclosing scope holds. It returns [ErrLockLost] or [ErrLockRevoked] when a
+// key is gone; the lock's context has then ended.
 func (l *Lock) Extend(ctx context.Context, d time.Duration) error {
 	if d < time.Millisecond {
 		return &InvalidError{"Extend", d.String(), "at least 1ms"}
@@ -189,7 +190,7 @@ func (l *Lock) Extend(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("locking: extend %s at %s: %w", quoteKeys(l.keys), l.provider.id, err)
 	}
 	if !held {
-		return fmt.Errorf("%w: %s at %s", ErrLockLost, quoteKeys(l.keys), l.provider.id)
+		return fmt.Errorf("%w: %s at %s", cmp.Or(l.gone(), ErrLockLost), quoteKeys(l.keys), l.provider.id)
 	}
 	return nil
 }

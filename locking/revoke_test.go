@@ -119,3 +119,21 @@ func TestARevocationIsLoggedWithItsReason(t *testing.T) {
 		wantLog(t, log, "by force", "key=k", "reason=because", "lp_p")
 	})
 }
+
+func TestARevocationThatTheNextExtensionFindsEndsTheLockAsRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := service(t)
+		l := take(t, s, "k", locking.Expire(time.Minute))
+		p.extended = func(answers []driver.Extension) { answers[0] = driver.Extension{Revoked: true} }
+		wantError(t, l.Extend(t.Context(), time.Hour), locking.ErrLockRevoked)
+		cause(t, "revoked", l, locking.ErrLockRevoked)
+		synctest.Wait()
+		if got := p.releases(); got != "[]" {
+			t.Errorf("released before the holder said that it has stopped: %s", got)
+		}
+		wantError(t, l.Release(t.Context()), locking.ErrLockRevoked)
+		if got := p.releases(); got != "[k]" {
+			t.Errorf("released %s, want k", got)
+		}
+	})
+}
