@@ -84,8 +84,8 @@ func (hs *holds) tick() {
 		hs.mu.Unlock()
 		return
 	}
-	hs.running.Add(1)
-	defer hs.running.Done()
+	hs.running++
+	defer hs.ended()
 	hs.agenda.at = 0
 	now := hs.clock.read()
 	hs.reckon(now)

@@ -24,7 +24,7 @@ import (
 //     it, where this process has a say in that: a revoked one until it is released,
 //     an abandoned one and one whose release got no answer until they lapse.
 //  5. What runs beside the callers, such as renewals, is counted in running, and has
-//     ended when close returns.
+//     ended when close returns without an error.
 type holds struct {
 	provider *provider
 	log      *slog.Logger
@@ -37,7 +37,8 @@ type holds struct {
 	crossings map[slot]crossing
 	agenda    agenda
 	closed    bool
-	running   sync.WaitGroup // is added to under mu, unless closed
+	running   int           // how much runs beside the callers
+	idle      chan struct{} // closes when nothing does any more; made by close
 }
 
 // slot is where a hold is found.
@@ -205,15 +206,48 @@ func (hs *holds) spawn(f func()) {
 	if hs.closed {
 		return
 	}
-	hs.running.Go(f)
+	hs.running++
+	go func() {
+		defer hs.ended()
+		f()
+	}()
+}
+
+// ended notes that something does not run any more.
+func (hs *holds) ended() {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.running--; hs.running == 0 && hs.closed {
+		close(hs.idle)
+	}
 }
 
 // close ends every hold of this process, without releasing any, and waits for what
 // runs beside the callers, as long as ctx allows.
 func (hs *holds) close(ctx context.Context) error {
+	hs.shut()
+	select {
+	case <-hs.idle:
+		return nil
+	default:
+	}
+	select {
+	case <-hs.idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (hs *holds) shut() {
 	var over cancellations
 	hs.mu.Lock()
-	hs.closed = true
+	if !hs.closed {
+		hs.closed, hs.idle = true, make(chan struct{})
+		if hs.running == 0 {
+			close(hs.idle)
+		}
+	}
 	for _, h := range hs.found {
 		hs.end(h, ErrClosed, &over)
 		h.place = -1
@@ -223,16 +257,4 @@ func (hs *holds) close(ctx context.Context) error {
 	hs.mu.Unlock()
 	hs.stop()
 	over.tell()
-
-	idle := make(chan struct{})
-	go func() {
-		hs.running.Wait()
-		close(idle)
-	}()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -164,3 +164,14 @@ func TestALockThatHasLostOneKeyIsNotWarnedOfTheOthers(t *testing.T) {
 		}
 	})
 }
+
+func TestClosingAServiceThatIsIdleNeedsNoTime(t *testing.T) {
+	for range 20 {
+		s, _, err := open(t)
+		wantError(t, err, nil)
+		take(t, s, "k", locking.Expire(time.Minute))
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		wantError(t, s.Close(ctx), nil)
+	}
+}
