@@ -16,6 +16,10 @@ func (hs *holds) notify(e driver.Event) {
 	if e.Ticket != "" {
 		return // tickets are for those who enqueued them
 	}
+	if e.Verify {
+		hs.verify()
+		return
+	}
 	var over cancellations
 	hs.mu.Lock()
 	at := slotOf(&e.Revoked)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,8 @@ type scripted struct {
 	extend   func(ctx context.Context, ttl time.Duration, holds []driver.Hold) error
 	extended func(answers []driver.Extension)
 	release  func(holds []driver.Hold) error
+
+	muted atomic.Bool // events of the provider do not arrive
 
 	mu     sync.Mutex
 	notify func(driver.Event)
@@ -57,8 +60,15 @@ func service(t *testing.T) (*locking.Service, *scripted, *bytes.Buffer) {
 
 func (p *scripted) Start(ctx context.Context, env driver.Env) error {
 	p.notify = env.Notify
+	env.Notify = func(e driver.Event) {
+		if !p.muted.Load() {
+			p.notify(e)
+		}
+	}
 	return p.Provider.Start(ctx, env)
 }
+
+func (p *scripted) mute(on bool) { p.muted.Store(on) }
 
 func (p *scripted) Acquire(ctx context.Context, req driver.Request) (driver.Grant, error) {
 	g, err := p.Provider.Acquire(ctx, req)

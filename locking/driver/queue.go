@@ -52,6 +52,11 @@ type Place struct {
 
 // Event is something that happened to a ticket or a hold of this process.
 type Event struct {
+	// Verify says that the provider has lost sight of the server for a while: it may
+	// have forgotten locks, and an event may have been lost. What this process holds
+	// is to be extended now, to see whether it stands. The rest is then empty.
+	Verify bool
+
 	// Ticket is the id of the ticket that the event is about; empty when it is
 	// about a hold.
 	Ticket string
@@ -61,7 +66,7 @@ type Event struct {
 	Err error
 
 	// Revoked is the hold that was taken from this process by force, where Ticket
-	// is empty. Releasing it lets the key go on.
+	// is empty and Verify is not set. Releasing it lets the key go on.
 	Revoked Hold
 	// Reason is what the one who took it said.
 	Reason string

@@ -53,8 +53,12 @@ type pipe struct {
 // has more.
 const pipeNames = 1000
 
-func newPipe(send func(context.Context, []*share), places, most int) *pipe {
-	return &pipe{send: send, most: most, places: places}
+// pipePlaces is how many batches are under way at most: one that the server works on,
+// and one that comes or goes.
+const pipePlaces = 2
+
+func newPipe(send func(context.Context, []*share), most int) *pipe {
+	return &pipe{send: send, most: most, places: pipePlaces}
 }
 
 // inFlightError says that ctx ended while a command was on its way. The command may

@@ -22,7 +22,7 @@ func TestAPipeAnswersEveryShareWhoeverGivesUp(t *testing.T) {
 			s.answers = []any{s.args[0]}
 		}
 		together.Add(-1)
-	}, 2, 10)
+	}, 10)
 	var answered, gaveUp atomic.Int64
 	var callers sync.WaitGroup
 	for i := range 64 {
@@ -65,7 +65,7 @@ func TestTwoPlacesThatGetFreeBeforeTheFirstInTheQueueWakesServeTwoBatches(t *tes
 		p := newPipe(func(_ context.Context, batch []*share) {
 			time.Sleep(time.Millisecond) // both end in the same instant
 			sent.Add(int64(len(batch)))
-		}, 2, 3)
+		}, 3)
 		var callers sync.WaitGroup
 		for range 20 {
 			callers.Go(func() {
@@ -89,7 +89,7 @@ func TestPatientSharesGoAlongWithTheNextUrgentOneOrSoonByThemselves(t *testing.T
 			mu.Lock()
 			defer mu.Unlock()
 			batches = append(batches, batch)
-		}, 2, 10)
+		}, 10)
 		patiently := func(n int) (ended *sync.WaitGroup) {
 			ended = &sync.WaitGroup{}
 			for range n {
@@ -124,7 +124,7 @@ func TestPatientSharesGoAlongWithTheNextUrgentOneOrSoonByThemselves(t *testing.T
 
 func TestAPatientShareThatIsGivenUpIsNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipe(func(_ context.Context, batch []*share) { t.Errorf("sent were %v", batch) }, 2, 10)
+		p := newPipe(func(_ context.Context, batch []*share) { t.Errorf("sent were %v", batch) }, 10)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- p.processPatiently(ctx, &share{}) }()

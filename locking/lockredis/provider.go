@@ -61,12 +61,8 @@ var (
 // New returns a provider. It connects when it is started.
 func New(cfg Config) *Provider { return &Provider{cfg: cfg} }
 
-// The batches of [pipe]: how many are under way at most, and how many shares
-// each has at most.
-const (
-	pipePlaces = 2
-	pipeBatch  = 200
-)
+// pipeBatch is how many shares a batch of [pipe] has at most.
+const pipeBatch = 200
 
 // Start implements [driver.Provider]. It returns within the dial timeout, 5 s
 // unless the options say otherwise; its errors name what is wrong, and never the
@@ -86,7 +82,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	}
 	p.keys = newLayout(p.cfg.Namespace, slotted)
 	if _, ok := client.(*redis.Client); ok {
-		p.pipe = newPipe(p.sendBatch, pipePlaces, pipeBatch)
+		p.pipe = newPipe(p.sendBatch, pipeBatch)
 	}
 	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
 	p.waits = newWaits(p.schedule)
@@ -105,11 +101,18 @@ func (p *Provider) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	push.handle, push.joined, push.flushed = p.hear, p.resync, p.resync
+	push.handle, push.joined, push.flushed = p.hear, p.sightLost, p.sightLost
 	p.push = push
 	p.life.start()
 	go push.run() //nolint:gosec // it ends with the provider, not with the start's context
 	return nil
+}
+
+// sightLost sees to what may have happened unseen: the push connection was broken, or
+// everything was deleted.
+func (p *Provider) sightLost() {
+	p.resync()
+	p.notify(driver.Event{Verify: true})
 }
 
 // slotted says whether keys of different slots can't be in one call.
