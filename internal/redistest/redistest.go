@@ -3,12 +3,14 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,18 +19,21 @@ import (
 )
 
 // Server is a redis-server process on a loopback port, with a folder of its own
-// and without persistence. It ends with the test.
+// and without persistence. It ends with the test, also when the test's process is
+// killed: see [StartTied].
 type Server struct {
 	t    testing.TB
 	port int
 	dir  string
 	args []string
 	cmd  *exec.Cmd
-	died chan struct{}
+	died <-chan struct{}
 }
 
 // Start starts a server; args are added to its command line. Without a
 // redis-server the test is skipped, with the reason; on CI it fails.
+//
+// With "--cluster-enabled yes" the bus has the port that is 10,000 higher.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -37,73 +42,89 @@ func Start(t testing.TB, args ...string) *Server {
 		}
 		t.Skip("redistest: skipped, there is no redis-server on PATH; `make setup` installs one")
 	}
-	s := &Server{t: t, port: freePort(t), dir: t.TempDir(), args: args}
-	s.launch()
+	s := &Server{t: t, dir: t.TempDir(), args: args}
+	if err := s.startOn(choosePort); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(s.Kill)
 	return s
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("redistest: find a free port: %v", err)
+// errPortTaken means that somebody else has the port.
+var errPortTaken = errors.New("redistest: the port is taken")
+
+// startOn starts the server on the first of the ports that it gets.
+func (s *Server) startOn(choose func() (int, error)) error {
+	var taken error
+	for range portTries {
+		port, err := choose()
+		if err != nil {
+			return err
+		}
+		s.port = port
+		if taken = s.launch(); !errors.Is(taken, errPortTaken) {
+			return taken
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return fmt.Errorf("redistest: no server in %d tries: %w", portTries, taken)
 }
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
-func (s *Server) launch() {
-	s.t.Helper()
+// launch starts the server, and returns when it takes connections.
+func (s *Server) launch() error {
 	args := append([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logFile(),
 		"--save", "", "--appendonly", "no",
 	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	s.died = make(chan struct{})
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatalf("redistest: start redis-server: %v", err)
+	before := len(s.log())
+	cmd := exec.Command("redis-server", args...)
+	died, err := StartTied(cmd)
+	if err != nil {
+		return fmt.Errorf("redistest: start redis-server: %w", err)
 	}
-	go func(cmd *exec.Cmd, died chan struct{}) {
-		_ = cmd.Wait() // it is killed: how it ended says nothing
-		close(died)
-	}(s.cmd, s.died)
-	s.awaitReady()
+	s.cmd, s.died = cmd, died
+	if err := s.awaitReady(before); err != nil {
+		s.Kill()
+		return err
+	}
+	return nil
 }
 
-// awaitReady waits until the server takes connections.
-func (s *Server) awaitReady() {
-	s.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	var last error
-	for time.Now().Before(deadline) {
-		conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
-		if err == nil {
-			_ = conn.Close() // nothing was sent
-			return
+// awaitReady waits until the server says that it takes connections. To connect would
+// tell nothing: it may be somebody else who has taken the port.
+func (s *Server) awaitReady(before int) error {
+	deadline := time.After(10 * time.Second)
+	for {
+		said := s.log()[before:]
+		if strings.Contains(said, "Ready to accept connections") {
+			return nil
 		}
-		last = err
 		select {
 		case <-s.died:
-			s.t.Fatalf("redistest: redis-server ended: %s", s.log())
+			said = s.log()[before:]
+			if strings.Contains(said, "Address already in use") {
+				return fmt.Errorf("%w: %s", errPortTaken, s.Addr())
+			}
+			return fmt.Errorf("redistest: redis-server ended: %s", said)
+		case <-deadline:
+			return fmt.Errorf("redistest: redis-server does not take connections; it says: %s", said)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	s.t.Fatalf("redistest: redis-server does not answer: %v\n%s", last, s.log())
 }
 
+// log is what the server has written so far.
 func (s *Server) log() string {
 	text, err := os.ReadFile(s.logFile())
-	if err != nil {
-		return fmt.Sprintf("(no log: %v)", err)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.t.Errorf("redistest: read the server's log: %v", err)
 	}
 	return string(text)
 }
 
 // Addr is host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return address(s.port) }
 
 // URL is the server's URL.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
@@ -125,7 +146,22 @@ func (s *Server) Kill() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
-	s.launch()
+	if err := s.startOn(s.samePort()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// samePort chooses the server's own port, waiting a little when that was taken
+// meanwhile: clients know it.
+func (s *Server) samePort() func() (int, error) {
+	port, first := s.port, true
+	return func() (int, error) {
+		if !first {
+			time.Sleep(100 * time.Millisecond)
+		}
+		first = false
+		return port, nil
+	}
 }
 
 // Pause stops the server with SIGSTOP; Resume lets it go on.
