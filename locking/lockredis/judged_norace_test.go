@@ -1,0 +1,5 @@
+//go:build !race
+
+package lockredis_test
+
+const judgedWaiters = 10_000
