@@ -85,7 +85,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 		p.pipe = newPipe(p.sendBatch, pipeBatch)
 	}
 	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
-	p.waits = newWaits(p.schedule)
+	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}) })
 	p.clock = clock{sent: map[uint64]time.Time{}, sweeping: map[*hub]struct{}{}}
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
 	if err := p.listen(ctx); err != nil {

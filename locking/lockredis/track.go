@@ -22,7 +22,7 @@ type tracking struct {
 	busy   bool
 }
 
-// armTracking asks for news of the locks that another program holds. It requires
+// armTracking asks for news of all locks that another program holds. It requires
 // waits.mu.
 func (p *Provider) armTracking() {
 	var locks []string
@@ -31,6 +31,12 @@ func (p *Provider) armTracking() {
 			locks = append(locks, lock)
 		}
 	}
+	p.armLocks(locks)
+}
+
+// armLocks asks for news of these locks, as soon as somebody waits for them: most are
+// held for much less than a tick. It requires waits.mu.
+func (p *Provider) armLocks(locks []string) {
 	t := &p.track
 	t.mu.Lock()
 	defer t.mu.Unlock()

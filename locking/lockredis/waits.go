@@ -44,6 +44,7 @@ type waits struct {
 	// it in the stream was granted later.
 	mark time.Time
 	wake func(at time.Time) // tells the clock that something is due
+	arm  func(lock string)  // has the server tell when another program frees a lock
 	// left are requests that have ended, and that the server may not know of.
 	left map[string]leaving
 	// offers are the tickets that have them, by what is offered.
@@ -58,9 +59,9 @@ type watched struct {
 	alien bool      // its holder is another program, which tells nobody of its release
 }
 
-func newWaits(wake func(time.Time)) *waits {
+func newWaits(wake func(time.Time), arm func(string)) *waits {
 	return &waits{
-		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake,
+		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
 		left: map[string]leaving{}, offers: map[offerKey]*wait{},
 	}
 }
@@ -130,6 +131,9 @@ func (s *waits) begin(w *wait, got *answer) {
 	for i, at := range w.ask.group.at {
 		if got.busy != nil && w.ask.req.Keys[at] == got.busy.Key {
 			s.see(w.ask.group.places[i].lock, got.left, got.alien)
+			if got.alien {
+				s.arm(w.ask.group.places[i].lock)
+			}
 		}
 	}
 	if got.more {
