@@ -53,8 +53,8 @@ func TestOfTwoOwnersThatTakeTwoKeysInTurnOneIsToldOfTheDeadlockAtOnceAndTheOther
 	start := time.Now()
 	_, err := other.Acquire(bg, locking.Keys("A"), locking.WithOwner("2"), locking.Wait(30*time.Second))
 	within(t, "the deadlock error", time.Since(start), 50*time.Millisecond)
-	deadlock, ok := errors.AsType[*driver.DeadlockError](err)
-	if want := []driver.Wait{{Owner: "2", Key: "A", Holder: "1"}, {Owner: "1", Key: "B", Holder: "2"}}; !ok || !errors.Is(err, driver.ErrDeadlock) || !slices.Equal(deadlock.Cycle, want) {
+	deadlock, ok := errors.AsType[*locking.DeadlockError](err)
+	if want := []locking.DeadlockEdge{{Owner: "2", Key: "A", Holder: "1"}, {Owner: "1", Key: "B", Holder: "2"}}; !ok || !errors.Is(err, locking.ErrDeadlock) || !slices.Equal(deadlock.Cycle, want) {
 		t.Fatalf("got %v, want the cycle %v", err, want)
 	}
 	select {

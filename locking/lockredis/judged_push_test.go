@@ -65,12 +65,19 @@ func quick(t *testing.T, what string, took []time.Duration, promised time.Durati
 }
 
 func TestTheDeletionOfAForeignLockReachesItsWaiterWithin2ms(t *testing.T) {
-	r := newRig(t)
-	quick(t, "a foreign DEL", r.handOffs(200, 0, func() time.Time {
-		r.tracked(1)
-		r.redis.Del(bg, foreignLock)
-		return time.Now()
-	}), 2*time.Millisecond)
+	for name, begins := range map[string]func(*rig){
+		"that has just begun to wait": func(*rig) {},
+		"that has waited":             func(r *rig) { r.tracked(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			quick(t, "a foreign DEL", r.handOffs(200, 0, func() time.Time {
+				begins(r)
+				r.redis.Del(bg, foreignLock)
+				return time.Now()
+			}), 2*time.Millisecond)
+		})
+	}
 }
 
 // noTracking is a rig whose user may not use client tracking.
