@@ -252,17 +252,14 @@ func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group)
 	defer stop()
 	var errs []error
 	for i := range groups {
-		if _, err := p.cancelGroup(ctx, owner, id, &groups[i]); err != nil {
-			errs = append(errs, err)
-			p.waits.leaveLater(leaving{owner, id, groups[i]})
-		}
+		errs = append(errs, p.leave(ctx, leaving{owner: owner, id: id, group: groups[i]}))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group, generation ...any) (bool, error) {
+func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group, rest ...any) (bool, error) {
 	for sent := 1; ; sent++ {
-		reply, err := p.send(ctx, cancelScript, append(append(g.command(cancelScript, 4), id, owner), generation...))
+		reply, err := p.send(ctx, cancelScript, append(append(g.command(cancelScript, 4), id, owner), rest...))
 		if err == nil {
 			list, ok := reply.([]any)
 			r := reader{list: list}

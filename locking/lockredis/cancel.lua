@@ -3,7 +3,9 @@
 -- a connection that was slower: it is then refused.
 --
 -- KEYS  as queue.lua says
--- ARGV  request id, owner, and for a ticket: epoch, attempt
+-- ARGV  request id, owner, and for a ticket: epoch, attempt; then for each key the token
+--       of the request's that stays, since its caller has it by now; all but the first
+--       two may be missing
 --
 -- Returns whether there was anything to end, and whether dead waiters are left.
 local asker, told
@@ -26,7 +28,7 @@ local found = 0
 for i = 5, #KEYS, 2 do
   local lock, queue = KEYS[i], KEYS[i + 1]
   local r = holder(lock) == owner and record(lock)
-  if r and of(r, id) and not later(r) then
+  if r and of(r, id) and not later(r) and r.token ~= ARGV[5 + (i - 5) / 2] then
     found = 1
     local others = {}
     for _, request in ipairs(requests(r)) do

@@ -349,7 +349,8 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 	got := &a.got
 	s := p.waits
 	s.mu.Lock()
-	there := s.byID[w.ask.id] == w
+	known, l := s.byID[w.ask.id], w.leaving()
+	there := known == w
 	if there && got.kind == answerWaiting {
 		w.asked, w.ask.place = sent, got.place
 		s.unoffer(w)
@@ -360,9 +361,9 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 	s.mu.Unlock()
 	switch {
 	case !there:
-		if got.kind == answerWaiting || got.kind == answerGranted {
-			// It ended meanwhile, and has now come back to the queue.
-			_ = p.cancel(ctx, w.ask.req.Owner, w.ask.id, []group{*w.ask.group}) // it has noted what is left to do
+		if known == nil && (got.kind == answerWaiting || got.kind == answerGranted) {
+			// It ended meanwhile, and may have come back to the queue.
+			_ = p.leave(ctx, l) // it has noted what is left to do
 		}
 	case got.kind == answerGranted:
 		p.granted(w.ask.id, got.holds)

@@ -12,6 +12,30 @@ import (
 type leaving struct {
 	owner, id string
 	group     group
+	rest      []any // what else cancel.lua is told
+}
+
+// leaving is the end of a wait that was stated again while it ended. What it was given
+// stays: its caller has that by now. It requires waits.mu.
+func (w *wait) leaving() leaving {
+	l := leaving{w.ask.req.Owner, w.ask.id, *w.ask.group, []any{"", ""}}
+	if g := w.ask.req.Generation; w.ask.mode == modeTicket {
+		l.rest = []any{g.Epoch, g.Attempt}
+	}
+	for i := range w.holds {
+		l.rest = append(l.rest, tokenText(w.holds[i].Token))
+	}
+	return l
+}
+
+// leave says the end of a request. Where the server cannot be reached that is tried again
+// at each tick.
+func (p *Provider) leave(ctx context.Context, l leaving) error {
+	_, err := p.cancelGroup(ctx, l.owner, l.id, &l.group, l.rest...)
+	if err != nil {
+		p.waits.leaveLater(l)
+	}
+	return err
 }
 
 // leaveLater notes a request whose end is to be said.
@@ -43,7 +67,7 @@ func (p *Provider) leaveNow(ctx context.Context) {
 	list := maps.Clone(s.left)
 	s.mu.Unlock()
 	for key, l := range list {
-		if _, err := p.cancelGroup(ctx, l.owner, l.id, &l.group); err != nil && (lost(err) || passing(err)) {
+		if _, err := p.cancelGroup(ctx, l.owner, l.id, &l.group, l.rest...); err != nil && (lost(err) || passing(err)) {
 			p.log.Debug("lockredis: the end of a request could not be said; that is tried again", "error", err)
 			return
 		}
@@ -58,9 +82,9 @@ func (p *Provider) leaveNow(ctx context.Context) {
 func (p *Provider) unanswered(w *wait) {
 	s := p.waits
 	s.mu.Lock()
-	ended := s.byID[w.ask.id] != w
+	ended, l := s.byID[w.ask.id] != w, w.leaving()
 	s.mu.Unlock()
 	if ended && w.ask.mode != modeTicket {
-		s.leaveLater(leaving{w.ask.req.Owner, w.ask.id, *w.ask.group})
+		s.leaveLater(l)
 	}
 }

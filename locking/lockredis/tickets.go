@@ -202,6 +202,7 @@ func (p *Provider) readClaim(a *ask, reply any, sent time.Time) (driver.Grant, e
 	if r.bad || len(r.list) > 0 {
 		return driver.Grant{}, badReply(claimScript.name, reply)
 	}
+	p.waits.offer(a.id, holds)
 	p.waits.end(a.id)
 	p.owe(a.group.hub, len(holds), a.req.TTL)
 	return driver.Grant{Holds: holds}, nil

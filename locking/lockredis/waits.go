@@ -12,8 +12,8 @@ import (
 // fields but for done are guarded by waits.mu until it is settled.
 type wait struct {
 	ask     *ask
-	done    chan struct{} // closed when holds and err are final
-	holds   []driver.Granted
+	done    chan struct{}    // closed when holds and err are final
+	holds   []driver.Granted // of a ticket: what was offered to it when it ended
 	err     error
 	settled bool
 	asked   time.Time        // it was surely not granted before
@@ -90,6 +90,9 @@ func (s *waits) drop(w *wait) (settled bool) {
 // remove requires mu.
 func (s *waits) remove(w *wait) {
 	delete(s.byID, w.ask.id)
+	if w.offered != nil {
+		w.holds = w.offered
+	}
 	s.unoffer(w)
 	if w.began {
 		s.queued.Add(-1)
