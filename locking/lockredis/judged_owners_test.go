@@ -71,26 +71,33 @@ func TestOfTwoOwnersThatTakeTwoKeysInTurnOneIsToldOfTheDeadlockAtOnceAndTheOther
 }
 
 func TestAnOwnerPassesWhoWaitsForWhatItHolds(t *testing.T) {
-	server := redistest.Start(t)
-	one, other := newService(t, server), newService(t, server)
-	k1 := mustAcquire(t, one, "A", "k1")
-	b := asking(other, "B", "k1", "k2")
-	queued(t, one, "k1", 1)
-	start := time.Now()
-	k2 := mustAcquire(t, one, "A", "k2")
-	within(t, "the free k2", time.Since(start), 50*time.Millisecond)
-	for _, l := range []*locking.Lock{k1, k2} {
-		select {
-		case got := <-b:
-			t.Fatalf("B got %v while A holds %q", got.err, l.Keys())
-		default:
-		}
-		if err := l.Release(bg); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := <-b; got.err != nil {
-		t.Fatal(got.err)
+	for name, alsoHas := range map[string][]string{"and holds nothing": nil, "and holds something too": {"k3"}} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			one, other := newService(t, server), newService(t, server)
+			k1 := mustAcquire(t, one, "A", "k1")
+			for _, k := range alsoHas {
+				mustAcquire(t, other, "B", k)
+			}
+			b := asking(other, "B", "k1", "k2")
+			queued(t, one, "k1", 1)
+			start := time.Now()
+			k2 := mustAcquire(t, one, "A", "k2")
+			within(t, "the free k2", time.Since(start), 50*time.Millisecond)
+			for _, l := range []*locking.Lock{k1, k2} {
+				select {
+				case got := <-b:
+					t.Fatalf("B got %v while A holds %q", got.err, l.Keys())
+				default:
+				}
+				if err := l.Release(bg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := <-b; got.err != nil {
+				t.Fatal(got.err)
+			}
+		})
 	}
 }
 
