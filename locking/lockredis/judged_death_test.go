@@ -176,3 +176,23 @@ func TestAKilledWaiterAtTheHeadDelaysNobodyBeyondItsLiveness(t *testing.T) {
 		})
 	}
 }
+
+func TestAWaiterThatLivesKeepsItsPlaceForLongerThanOneLiveness(t *testing.T) {
+	r := newRig(t)
+	other := r.other()
+	held := r.take("holder", 0, "k")
+	first := r.waitFor(0, driver.Request{Keys: []string{"k"}, Owner: "first", Wait: time.Minute})
+	<-time.After(liveness + tick) // nothing happens but ticks
+	second := other.waitFor(1, driver.Request{Keys: []string{"k"}, Owner: "second", Wait: time.Minute})
+	start := time.Now()
+	r.free(held)
+	g := await(t, first, 10*time.Second)
+	within(t, "the lock of the first", g.at.Sub(start), 100*time.Millisecond)
+	select {
+	case <-second:
+		t.Error("the second one was served before the first one gave back")
+	default:
+	}
+	r.free(g.grant)
+	other.free(await(t, second, 10*time.Second).grant)
+}
