@@ -281,6 +281,7 @@ func (p *Provider) restateStale(ctx context.Context) {
 			list = append(list, w)
 		}
 	}
+	slices.SortFunc(list, inFront)
 	s.mu.Unlock()
 	if silent {
 		p.push.renew(ctx)
@@ -294,6 +295,15 @@ func (p *Provider) restateStale(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// inFront orders waits by their places, so that a key which is free by now goes to the
+// one in front. Those that have had no place are last. It requires waits.mu.
+func inFront(a, b *wait) int {
+	if a.ask.place == 0 || b.ask.place == 0 {
+		return cmp.Compare(b.ask.place, a.ask.place)
+	}
+	return cmp.Compare(a.ask.place, b.ask.place)
 }
 
 // byHub yields waits that can be stated in one call.
