@@ -92,6 +92,21 @@ func TestATicketTakenUpByALaterEpochFencesTheEarlierOne(t *testing.T) {
 	heir.busy("you", "k")
 }
 
+func TestATicketThatALaterEpochWaitsWithIsNotTheEarlierOnesToEnd(t *testing.T) {
+	t.Parallel()
+	zombie := newRig(t)
+	heir := zombie.another()
+	zombie.take("x", 0, "k")
+	ticket := zombie.queue("t", attempt(1, 1, "o", "k"))
+	heir.queue("t", attempt(2, 1, "o", "k"))
+	if ended, err := zombie.Cancel(bg, ticket); err != nil || ended {
+		t.Errorf("epoch 1 has cancelled the ticket of epoch 2: %t, %v", ended, err)
+	}
+	if n := heir.state("k").Waiting; n != 1 {
+		t.Errorf("%d wait", n)
+	}
+}
+
 func TestAClaimOfASecondTicketOfAnOwnerIsAFullHoldThatTheFirstOnesEndLeaves(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -135,6 +150,9 @@ func TestAnOfferOfATicketThatWasReleasedIsOver(t *testing.T) {
 			r := newRig(t)
 			ticket := driver.Ticket{ID: "t", Request: driver.Request{Keys: []string{"k"}, Owner: "o", TTL: 200 * time.Millisecond}}
 			end(r, ticket, r.offered(ticket))
+			if n := r.redis.HLen(bg, hubName("w")).Val() + r.redis.ZCard(bg, queueName("k")).Val(); n != 0 {
+				t.Error("the server still has the ticket")
+			}
 			never(t, 1200*time.Millisecond, func() string { // more than the offer and two ticks
 				if v := r.redis.Get(bg, "medusa_lock:k").Val(); v != "" {
 					return fmt.Sprintf("the key is %q's again", v)
