@@ -275,7 +275,8 @@ func (p *Provider) restateStale(ctx context.Context) {
 	for _, w := range s.byID {
 		switch {
 		case !w.began && w.ask.mode != modeTicket:
-		case all, w.lapses(now):
+			w.missed = w.missed || all
+		case all, w.missed, w.lapses(now):
 			list = append(list, w)
 		case now.Sub(w.asked) > staleAfter && len(list) < staleMost:
 			list = append(list, w)
@@ -361,7 +362,7 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 	s.mu.Lock()
 	there := s.byID[w.ask.id] == w
 	if there && got.kind == answerWaiting {
-		w.asked, w.ask.place = sent, got.place
+		w.asked, w.ask.place, w.missed = sent, got.place, false
 		s.unoffer(w)
 		s.mu.Unlock()
 		s.begin(w, got)

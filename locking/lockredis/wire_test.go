@@ -29,7 +29,9 @@ type wire struct {
 type fault struct {
 	text string
 	late bool // the request is held back until let is closed; the server answers it then
-	deaf bool // the answer is swallowed, and the connection stays silent; else it breaks
+	slow bool // the answer is held back until let is closed
+	deaf bool // the answer is swallowed, and the connection stays silent
+	// The answer is swallowed, and the connection breaks, when it is none of these.
 
 	let      chan struct{}
 	met      chan struct{} // closed when the request is held back
@@ -95,6 +97,15 @@ func closeUnlessClosed(ch chan struct{}) {
 	default:
 		close(ch)
 	}
+}
+
+// slowAnswer holds the answer to the next request with the text back until let is
+// closed.
+func (w *wire) slowAnswer(t *testing.T, text string) *fault {
+	t.Helper()
+	f := w.add(&fault{text: text, slow: true})
+	t.Cleanup(func() { closeUnlessClosed(f.let) })
+	return f
 }
 
 // swallow leaves the next request with the text without an answer, on a connection
@@ -215,11 +226,14 @@ func answers(client, server net.Conn, fate *atomic.Pointer[fault]) {
 		}
 		if f := fate.Load(); f != nil {
 			closeUnlessClosed(f.answered)
-			if !f.late && !f.deaf {
-				return
-			}
-			if f.deaf {
+			switch {
+			case f.late:
+			case f.slow:
+				<-f.let
+			case f.deaf:
 				continue
+			default:
+				return
 			}
 		}
 		if _, err := client.Write(buf[:n]); err != nil {
