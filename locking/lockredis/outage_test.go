@@ -64,6 +64,50 @@ func TestAServerWithoutMemorySaysSoAndAReleaseStillHandsOver(t *testing.T) {
 	}
 }
 
+// What is held must not be lost for the sake of what others store.
+func TestAServerWithoutMemoryStillExtendsAndConfirmsWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	held := r.take("me", time.Second, "held").Holds[0].Hold
+	g := r.take("x", 0, "k", "l")
+	got := r.ask(driver.Request{Keys: []string{"k"}, Owner: "*", TTL: time.Minute, Wait: time.Minute})
+	r.inLine("k", 1)
+	ticket := r.queue("t", driver.Request{Keys: []string{"l"}, Owner: "o", TTL: time.Minute})
+	r.configure("maxmemory", "1")
+	r.free(g)
+	offered := granted(t, got, 300*time.Millisecond, "the waiter").Holds[0]
+	x, err := r.Extend(bg, time.Minute, []driver.Hold{held, offered.Hold})
+	if err != nil || !x[0].Held || !x[1].Held {
+		t.Fatalf("extend: %+v, %v", x, err)
+	}
+	r.claim(ticket)
+	for _, k := range []string{"held", "k", "l"} {
+		if ttl := r.redis.PTTL(bg, "medusa_lock:"+k).Val(); ttl < 50*time.Second {
+			t.Errorf("%q, held for a minute, lives %s", k, ttl)
+		}
+	}
+}
+
+func TestAServerWithoutMemoryStillHearsThatAProcessLives(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.take("x", 0, "k")
+	r.ask(driver.Request{Keys: []string{"k"}, Owner: "*", Wait: time.Minute})
+	r.inLine("k", 1)
+	r.configure("maxmemory", "1")
+	for _, p := range r.redis.Keys(bg, hubName("p:*")).Val() {
+		r.redis.PExpire(bg, p, time.Second)
+	}
+	redistest.Eventually(t, 3*time.Second, func() string {
+		for _, p := range r.redis.Keys(bg, hubName("p:*")).Val() {
+			if ttl := r.redis.PTTL(bg, p).Val(); ttl > time.Second {
+				return ""
+			}
+		}
+		return "it was not said again"
+	})
+}
+
 // As during a failover, before the replica is promoted.
 func TestAReplicaIsAskedAgainUntilItIsPromotedOrTheTimeIsUp(t *testing.T) {
 	t.Parallel()
