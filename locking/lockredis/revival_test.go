@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -81,32 +80,6 @@ func TestANewArrivalAfterAFlushIsBehindThoseWhoWait(t *testing.T) {
 	}
 }
 
-// Its liveness lapsed, its waiters were cleared away, and a request of its own that
-// is no tick says that it lives.
-func TestARevivedProcessStatesItsWaitersAgainWhateverItAsksFirst(t *testing.T) {
-	t.Parallel()
-	const n = 120
-	near := newRig(t)
-	far := near.another()
-	near.take("x", 0, "k", "busy")
-	for i := range n {
-		far.ask(driver.Request{Keys: []string{"k"}, Owner: fmt.Sprint("w", i), Wait: time.Minute})
-	}
-	near.inLine("k", n)
-	before := near.redis.ZRange(bg, queueName("k"), 0, -1).Val()
-	near.redis.Del(bg, queueName("k"), hubName("w"))
-	near.takenForDead()
-	redistest.Eventually(t, 5*time.Second, func() string {
-		if _, err := far.Acquire(bg, driver.Request{Keys: []string{"busy"}, Owner: "*", Wait: time.Millisecond}); !errors.Is(err, driver.ErrTimeout) {
-			t.Fatal(err)
-		}
-		if got := near.redis.ZRange(bg, queueName("k"), 0, -1).Val(); !slices.Equal(got, before) {
-			return fmt.Sprintf("%d of %d are back", len(got), n)
-		}
-		return ""
-	})
-}
-
 // childURL names the server of a child process: this test's binary, which then waits
 // for k many times over, and asks for other things all the time.
 const childURL = "LOCKREDIS_TEST_CHILD_URL"
@@ -130,6 +103,8 @@ func init() { //nolint:gochecknoinits // a child process never comes to the test
 	}
 }
 
+// Its liveness lapsed, its waiters were cleared away, and what it says first when it
+// goes on may be a request as well as a tick.
 func TestAProcessThatWasStoppedStatesItsWaitersAgain(t *testing.T) {
 	t.Parallel()
 	near := newRig(t)
