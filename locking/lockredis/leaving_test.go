@@ -29,7 +29,7 @@ func TestARequestThatComesAfterItsEndIsRefused(t *testing.T) {
 				req.Owner = "gone"
 			}
 			late := w.holdBack(t, "medusa_lock:"+req.Keys[0])
-			ctx, cancel := context.WithTimeout(bg, 200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
 			defer cancel()
 			if _, err := r.Acquire(ctx, req); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("got %v", err)

@@ -128,39 +128,39 @@ func TestAClaimOfASecondTicketOfAnOwnerIsAFullHoldThatTheFirstOnesEndLeaves(t *t
 }
 
 // A ticket that is over is not stated again when its offer would have lapsed.
-func TestAnOfferOfATicketThatWasReleasedIsOver(t *testing.T) {
+func TestAnOfferOfATicketThatHasEndedIsOver(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(r *rig, t driver.Ticket, g driver.Grant){
-		"released": func(r *rig, _ driver.Ticket, g driver.Grant) { r.free(g) },
-		"extended, then released": func(r *rig, _ driver.Ticket, g driver.Grant) {
+	r := newRig(t)
+	ends := map[string]func(driver.Ticket, driver.Grant){
+		"released": func(_ driver.Ticket, g driver.Grant) { r.free(g) },
+		"extended, then released": func(_ driver.Ticket, g driver.Grant) {
 			if x, err := r.Extend(bg, time.Minute, []driver.Hold{g.Holds[0].Hold}); err != nil || !x[0].Held {
-				r.t.Fatalf("extend: %+v, %v", x, err)
+				t.Fatalf("extend: %+v, %v", x, err)
 			}
 			r.free(g)
 		},
-		"claimed, then released": func(r *rig, t driver.Ticket, _ driver.Grant) { r.free(r.claim(t)) },
-		"cancelled": func(r *rig, t driver.Ticket, _ driver.Grant) {
-			if ended, err := r.Cancel(bg, t); err != nil || !ended {
-				r.t.Fatalf("cancel: %t, %v", ended, err)
+		"claimed, then released": func(ticket driver.Ticket, _ driver.Grant) { r.free(r.claim(ticket)) },
+		"cancelled": func(ticket driver.Ticket, _ driver.Grant) {
+			if ended, err := r.Cancel(bg, ticket); err != nil || !ended {
+				t.Fatalf("cancel: %t, %v", ended, err)
 			}
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			ticket := driver.Ticket{ID: "t", Request: driver.Request{Keys: []string{"k"}, Owner: "o", TTL: 200 * time.Millisecond}}
-			end(r, ticket, r.offered(ticket))
-			if n := r.redis.HLen(bg, hubName("w")).Val() + r.redis.ZCard(bg, queueName("k")).Val(); n != 0 {
-				t.Error("the server still has the ticket")
-			}
-			never(t, 1200*time.Millisecond, func() string { // more than the offer and two ticks
-				if v := r.redis.Get(bg, "medusa_lock:k").Val(); v != "" {
-					return fmt.Sprintf("the key is %q's again", v)
-				}
-				return ""
-			})
-		})
 	}
+	for name, end := range ends {
+		ticket := driver.Ticket{ID: name, Request: driver.Request{Keys: []string{name}, Owner: "o", TTL: 200 * time.Millisecond}}
+		end(ticket, r.offered(ticket))
+		if n := r.redis.HLen(bg, hubName("w")).Val() + r.redis.ZCard(bg, queueName(name)).Val(); n != 0 {
+			t.Errorf("%s: the server still has the ticket", name)
+		}
+	}
+	never(t, 1200*time.Millisecond, func() string { // more than the offer and two ticks
+		for name := range ends {
+			if v := r.redis.Get(bg, "medusa_lock:"+name).Val(); v != "" {
+				return fmt.Sprintf("%s: the key is %q's again", name, v)
+			}
+		}
+		return ""
+	})
 }
 
 // Whoever enqueues it, and however often the process is taken for dead meanwhile.
