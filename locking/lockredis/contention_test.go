@@ -41,7 +41,7 @@ func contend(t *testing.T, r *rig, callers, turns int, inside func(caller int, h
 	}
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
-	stuck := time.After(40 * time.Second)
+	stuck := time.After(8 * time.Second) // what nobody states again is found only every 3 s
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
