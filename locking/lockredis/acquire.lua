@@ -154,7 +154,7 @@ while arg <= #ARGV do
   arg = arg + 3 + tonumber((string.match(ARGV[arg + 2], '^%a+ %d+ %d+ (%d+)')))
 end
 ended = call('MGET', unpack(names))
-local records, taken, ends, shapes = {}, {}, { ['0'] = '-1' }, {}
+local records, taken, wanted, ends, shapes = {}, {}, {}, { ['0'] = '-1' }, {}
 
 -- Most requests of a batch have the same shape.
 local function shape(text)
@@ -174,7 +174,7 @@ end
 -- Most often all keys are free, and nobody waits.
 local function free(r)
   for i = r.key, r.key + r.shape.keys - 1 do
-    if values[i] or taken[locks[i]] or (queued > 0 and call('EXISTS', queues[i]) == 1) then
+    if values[i] or taken[locks[i]] or wanted[locks[i]] or (queued > 0 and call('EXISTS', queues[i]) == 1) then
       return false
     end
   end
@@ -252,6 +252,9 @@ while arg <= #ARGV do
     granted[#granted + 1] = r
   else
     rest[#rest + 1] = r
+    for i = key, key + s.keys - 1 do -- it came before those that follow
+      wanted[locks[i]] = true
+    end
   end
   arg = arg + 3 + s.enclosing
   key = key + s.keys

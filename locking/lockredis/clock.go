@@ -275,12 +275,14 @@ func (p *Provider) restateStale(ctx context.Context) {
 	for _, w := range s.byID {
 		switch {
 		case !w.began && w.ask.mode != modeTicket:
-		case all, w.lapses(now):
+			w.missed = w.missed || all
+		case all, w.missed, w.lapses(now):
 			list = append(list, w)
 		case now.Sub(w.asked) > staleAfter && len(list) < staleMost:
 			list = append(list, w)
 		}
 	}
+	slices.SortFunc(list, inFront)
 	s.mu.Unlock()
 	if silent {
 		p.push.renew(ctx)
@@ -294,6 +296,15 @@ func (p *Provider) restateStale(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// inFront orders waits by their places, so that a key which is free by now goes to the
+// one in front. Those that have had no place are last. It requires waits.mu.
+func inFront(a, b *wait) int {
+	if a.ask.place == 0 || b.ask.place == 0 {
+		return cmp.Compare(b.ask.place, a.ask.place)
+	}
+	return cmp.Compare(a.ask.place, b.ask.place)
 }
 
 // byHub yields waits that can be stated in one call.
@@ -352,7 +363,7 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 	known, l := s.byID[w.ask.id], w.leaving()
 	there := known == w
 	if there && got.kind == answerWaiting {
-		w.asked, w.ask.place = sent, got.place
+		w.asked, w.ask.place, w.missed = sent, got.place, false
 		s.unoffer(w)
 		s.mu.Unlock()
 		s.begin(w, got)

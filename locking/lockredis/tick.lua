@@ -16,6 +16,7 @@ local asker, told
 --include serve.lua
 
 local process = ARGV[1]
+call('HDEL', KEYS[3], '') -- see extend.lua
 local was = call('SET', hub .. 'p:' .. process, '', 'PX', ARGV[2], 'GET')
 lives[process] = true
 for i = 5, #KEYS, 2 do

@@ -18,6 +18,7 @@ type wait struct {
 	settled bool
 	asked   time.Time        // it was surely not granted before
 	began   bool             // the server has said that it waits
+	missed  bool             // it had not begun when all were stated again
 	offered []driver.Granted // what a ticket may claim
 }
 

@@ -1,0 +1,110 @@
+package lockredis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/redistest"
+	"github.com/lockstep-dev/lockstep/locking/driver"
+	"github.com/lockstep-dev/lockstep/locking/lockredis"
+)
+
+// The request and its end go by two connections, and the first one is slower.
+func TestARequestThatComesAfterItsEndIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, req := range map[string]driver.Request{
+		"of a free key":                   {Keys: []string{"free"}, Wait: driver.NoWait},
+		"of two keys":                     {Keys: []string{"free", "other"}, Wait: driver.NoWait},
+		"that waits":                      {Keys: []string{"busy"}, Wait: time.Minute},
+		"that waits for two keys":         {Keys: []string{"busy", "free"}, Wait: time.Minute},
+		"with an owner that is anonymous": {Keys: []string{"free"}, Owner: "*", Wait: driver.NoWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, w := newWiredRig(t)
+			r.take("holder", 0, "busy")
+			if req.Owner == "" {
+				req.Owner = "gone"
+			}
+			late := w.holdBack(t, "medusa_lock:"+req.Keys[0])
+			ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+			defer cancel()
+			if _, err := r.Acquire(ctx, req); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v", err)
+			}
+			late.happens(t)
+			late.goOn(t)
+			for _, k := range req.Keys {
+				if n := r.redis.ZCard(bg, queueName(k)).Val(); n != 0 {
+					t.Errorf("%d wait for %q", n, k)
+				}
+				if v := r.redis.Get(bg, "medusa_lock:"+k).Val(); v == req.Owner {
+					t.Errorf("%q is held by a request that was given up", k)
+				}
+			}
+		})
+	}
+}
+
+func TestARequestThatEndsWithoutAnAnswerLeavesWhatAnotherOneJoined(t *testing.T) {
+	t.Parallel()
+	r, w := newWiredRig(t)
+	lost := w.swallow("medusa_lock:k")
+	ctx, cancel := context.WithTimeout(bg, 500*time.Millisecond)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := r.Acquire(ctx, driver.Request{Keys: []string{"k"}, Owner: "me", Wait: driver.NoWait})
+		failed <- err
+	}()
+	lost.happens(t)
+	joined := r.take("me", 0, "k")
+	if err := <-failed; !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v; no answer should have come", err)
+	}
+	r.busy("you", "k")
+	r.free(joined)
+}
+
+// The ends of the requests cannot be said while the server is out of reach.
+func TestRequestsThatEndedDuringAPartitionAreOfferedNothing(t *testing.T) {
+	t.Parallel()
+	near := newRig(t)
+	w := newWire(t, near.server)
+	far := near.at(lockredis.Config{RedisURL: w.url()})
+	g := near.take("x", 0, "k")
+	near.take("x", 0, "busy")
+	far.ask(driver.Request{Keys: []string{"busy"}, Owner: "long", Wait: time.Minute}) // its process lives on
+	near.inLine("busy", 1)
+	var ended []<-chan outcome
+	for i := range 5 {
+		ended = append(ended, far.ask(driver.Request{Keys: []string{"k"}, Owner: fmt.Sprint("w", i), Wait: 300 * time.Millisecond}))
+	}
+	near.inLine("k", 5)
+	w.sever()
+	for _, got := range ended {
+		if o := asked(t, got, 10*time.Second, "a request whose time is up"); !errors.Is(o.err, driver.ErrTimeout) {
+			t.Errorf("got %v", o.err)
+		}
+	}
+	w.mend()
+	near.inLine("k", 0)
+	near.free(g)
+	near.take("next", 0, "k")
+}
+
+func TestAnOwnerThatHoldsNothingHasNoList(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a := r.take("me", 0, "a")
+	r.take("me", 50*time.Millisecond, "b")
+	r.free(a)
+	redistest.Eventually(t, 5*time.Second, func() string {
+		if v := r.redis.ZRange(bg, hubName("o:me"), 0, -1).Val(); len(v) > 0 {
+			return fmt.Sprintf("the owner's list has %q, and lives %s", v, r.redis.PTTL(bg, hubName("o:me")).Val())
+		}
+		return ""
+	})
+}
