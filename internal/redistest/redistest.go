@@ -43,7 +43,7 @@ func Start(t testing.TB, args ...string) *Server {
 		t.Skip("redistest: skipped, there is no redis-server on PATH; `make setup` installs one")
 	}
 	s := &Server{t: t, dir: t.TempDir(), args: args}
-	if err := s.startOn(choosePort); err != nil {
+	if err := s.startOn(choosePort, ready); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Kill)
@@ -54,7 +54,7 @@ func Start(t testing.TB, args ...string) *Server {
 var errPortTaken = errors.New("redistest: the port is taken")
 
 // startOn starts the server on the first of the ports that it gets.
-func (s *Server) startOn(choose func() (int, error)) error {
+func (s *Server) startOn(choose func() (int, error), until string) error {
 	var taken error
 	for range portTries {
 		port, err := choose()
@@ -62,7 +62,7 @@ func (s *Server) startOn(choose func() (int, error)) error {
 			return err
 		}
 		s.port = port
-		if taken = s.launch(); !errors.Is(taken, errPortTaken) {
+		if taken = s.launch(until); !errors.Is(taken, errPortTaken) {
 			return taken
 		}
 	}
@@ -71,8 +71,14 @@ func (s *Server) startOn(choose func() (int, error)) error {
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
-// launch starts the server, and returns when it takes connections.
-func (s *Server) launch() error {
+// What a server says once it has its port, and once it has its data as well.
+const (
+	listens = "Server initialized"
+	ready   = "Ready to accept connections"
+)
+
+// launch starts the server, and returns when it says that it is so far.
+func (s *Server) launch(until string) error {
 	args := append([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logFile(),
 		"--save", "", "--appendonly", "no",
@@ -84,20 +90,20 @@ func (s *Server) launch() error {
 		return fmt.Errorf("redistest: start redis-server: %w", err)
 	}
 	s.cmd, s.died = cmd, died
-	if err := s.awaitReady(before); err != nil {
+	if err := s.await(before, until); err != nil {
 		s.Kill()
 		return err
 	}
 	return nil
 }
 
-// awaitReady waits until the server says that it takes connections. To connect would
-// tell nothing: it may be somebody else who has taken the port.
-func (s *Server) awaitReady(before int) error {
+// await waits until the server says that it is so far. To connect would tell nothing: it
+// may be somebody else who has taken the port.
+func (s *Server) await(before int, until string) error {
 	deadline := time.After(10 * time.Second)
 	for {
 		said := s.log()[before:]
-		if strings.Contains(said, "Ready to accept connections") {
+		if strings.Contains(said, until) {
 			return nil
 		}
 		select {
@@ -145,8 +151,20 @@ func (s *Server) Kill() {
 // Restart kills the server and starts it again on the same port, empty.
 func (s *Server) Restart() {
 	s.t.Helper()
+	s.restart(ready)
+}
+
+// RestartLoading is [Server.Restart], but returns when the server begins to load its
+// data: it takes connections, and answers LOADING.
+func (s *Server) RestartLoading() {
+	s.t.Helper()
+	s.restart(listens)
+}
+
+func (s *Server) restart(until string) {
+	s.t.Helper()
 	s.Kill()
-	if err := s.startOn(s.samePort()); err != nil {
+	if err := s.startOn(s.samePort(), until); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -109,7 +109,7 @@ func TestAPortThatWasTakenMeanwhileIsPassedOver(t *testing.T) {
 					return bad, nil
 				}
 				return choosePort()
-			})
+			}, ready)
 			if err != nil || tries != 3 || s.port == bad {
 				t.Fatalf("got %v after %d tries, on port %d; %d was taken", err, tries, s.port, bad)
 			}
@@ -124,7 +124,7 @@ func TestPortsThatAreAllTakenAreAnErrorInTheEnd(t *testing.T) {
 	s := Start(t)
 	s.Kill()
 	bad, tries := taken(t, 0), 0
-	err := s.startOn(func() (int, error) { tries++; return bad, nil })
+	err := s.startOn(func() (int, error) { tries++; return bad, nil }, ready)
 	if !errors.Is(err, errPortTaken) || tries != portTries {
 		t.Fatalf("got %v after %d tries", err, tries)
 	}
@@ -135,7 +135,7 @@ func TestAServerThatCannotStartIsAnErrorAtOnce(t *testing.T) {
 	s.Kill()
 	s.args, s.port = []string{"--no-such-option", "1"}, 0
 	tries := 0
-	err := s.startOn(func() (int, error) { tries++; return choosePort() })
+	err := s.startOn(func() (int, error) { tries++; return choosePort() }, ready)
 	if err == nil || tries != 1 || errors.Is(err, errPortTaken) {
 		t.Fatalf("got %v after %d tries", err, tries)
 	}

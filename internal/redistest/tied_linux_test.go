@@ -24,7 +24,7 @@ func TestAServerOutlivesTheThreadThatAskedForIt(t *testing.T) {
 			<-t.Context().Done()
 			return
 		}
-		if err := s.startOn(choosePort); err != nil {
+		if err := s.startOn(choosePort, ready); err != nil {
 			t.Error(err)
 		}
 		thread <- syscall.Gettid()

@@ -85,8 +85,8 @@ func (c *crowd) inOrder(order [][]string) {
 	}
 }
 
-// inLine is the order of the first who wait, of at most so many.
-func (r *rig) inLine(most int) []string {
+// lineUp is the order of the first who wait, of at most so many.
+func (r *rig) lineUp(most int) []string {
 	r.t.Helper()
 	s, err := r.Inspect(bg, "k", most)
 	if err != nil {
@@ -139,7 +139,7 @@ func TestThousandsOfWaitersInOneProcessHaveOneSubscriptionAndAreServedOnceEachIn
 	if n, most := r.connections(), 10*runtime.GOMAXPROCS(0)+8; n > most {
 		t.Errorf("%d connections, want at most %d", n, most)
 	}
-	ahead := r.inLine(1000)
+	ahead := r.lineUp(1000)
 	order := one(ahead)
 	for i := len(ahead); i < judgedWaiters; i += wave {
 		var owners []string

@@ -65,7 +65,7 @@ func TestWaitersAreServedInOrderAlthoughTheirPushConnectionIsKilled(t *testing.T
 				rigs = append(rigs, r.other())
 			}
 			c := gather(waiters, waiters, rigs...)
-			order := one(r.inLine(waiters))
+			order := one(r.lineUp(waiters))
 			if n := r.pushConnections(); n != processes {
 				t.Errorf("%d push connections for %d waiters", n, waiters)
 			}

@@ -17,19 +17,19 @@ import (
 // tick is how often a process looks at what it waits for.
 const tick = 500 * time.Millisecond
 
-// outcome is what a call to a service came to, and when.
-type outcome struct {
+// called is what a call to a service came to, and when.
+type called struct {
 	at   time.Time
 	lock *locking.Lock
 	err  error
 }
 
 // asking acquires keys for an owner beside the test.
-func asking(s *locking.Service, owner string, keys ...string) <-chan outcome {
-	got := make(chan outcome, 1)
+func asking(s *locking.Service, owner string, keys ...string) <-chan called {
+	got := make(chan called, 1)
 	go func() {
 		lock, err := s.Acquire(bg, keys, locking.WithOwner(owner), locking.Wait(30*time.Second))
-		got <- outcome{time.Now(), lock, err}
+		got <- called{time.Now(), lock, err}
 	}()
 	return got
 }

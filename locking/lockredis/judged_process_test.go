@@ -222,20 +222,20 @@ func within(t *testing.T, what string, measured, promised time.Duration) {
 	}
 }
 
-// granted is what a waiter got, and when.
-type granted struct {
+// reported is what a waiter got, and when.
+type reported struct {
 	at    time.Time
 	grant driver.Grant
 	err   error
 }
 
 // waitFor has a request wait, and returns when it stands in the queue behind so many.
-func (r *rig) waitFor(ahead int, req driver.Request) <-chan granted {
+func (r *rig) waitFor(ahead int, req driver.Request) <-chan reported {
 	r.t.Helper()
-	got := make(chan granted, 1)
+	got := make(chan reported, 1)
 	go func() {
 		g, err := r.Acquire(bg, req)
-		got <- granted{time.Now(), g, err}
+		got <- reported{time.Now(), g, err}
 	}()
 	r.queued(req.Keys[0], ahead+1)
 	return got
@@ -254,7 +254,7 @@ func (r *rig) queued(key string, n int) {
 }
 
 // await returns what a waiter gets, which has to be there within the bound.
-func await(t *testing.T, got <-chan granted, bound time.Duration) granted {
+func await(t *testing.T, got <-chan reported, bound time.Duration) reported {
 	t.Helper()
 	select {
 	case g := <-got:
@@ -265,22 +265,5 @@ func await(t *testing.T, got <-chan granted, bound time.Duration) granted {
 	case <-time.After(bound):
 		t.Fatalf("the waiter has nothing within %s", bound)
 	}
-	return granted{}
-}
-
-func (r *rig) free(g driver.Grant) {
-	r.t.Helper()
-	holds := make([]driver.Hold, len(g.Holds))
-	for i, h := range g.Holds {
-		holds[i] = h.Hold
-	}
-	freed, err := r.Release(bg, holds)
-	for i := range freed {
-		if !freed[i] {
-			r.t.Errorf("%+v was gone before", holds[i])
-		}
-	}
-	if err != nil {
-		r.t.Error(err)
-	}
+	return reported{}
 }

@@ -58,7 +58,7 @@ func (d *databases) of(t testing.TB) int {
 }
 
 // leftBehind lists what a database has beside the last token, the last ticket, the
-// records of what was taken by force, and what ends by itself: that a process lives,
+// records of what was taken by force, and what ends by itself: that a process lives or is away,
 // and that a request has ended which may still be on its way.
 func leftBehind(t testing.TB, server *redistest.Server, db int) []string {
 	t.Helper()
@@ -83,7 +83,7 @@ func explained(ctx context.Context, client *redis.Client, key string) bool {
 	switch {
 	case name == "t", name == "n", name == "a":
 		return true
-	case strings.HasPrefix(name, "p:"), strings.HasPrefix(name, "x:"):
+	case strings.HasPrefix(name, "p:"), strings.HasPrefix(name, "d:"), strings.HasPrefix(name, "x:"):
 		return client.PTTL(ctx, key).Val() > 0
 	}
 	return false

@@ -158,7 +158,7 @@ func startLoading(t *testing.T) *rig {
 	if _, err := pipe.Exec(bg); err != nil {
 		t.Fatal(err)
 	}
-	server.Restart()
+	server.RestartLoading()
 	redistest.Eventually(t, 5*time.Second, func() string {
 		if err := r.redis.Get(bg, "data-1").Err(); err == nil || !strings.HasPrefix(err.Error(), "LOADING") {
 			return fmt.Sprint("it does not load: ", err)

@@ -69,18 +69,18 @@ func granted(t *testing.T, got <-chan outcome, bound time.Duration, what string)
 // free gives back what was granted.
 func (r *rig) free(g driver.Grant) {
 	r.t.Helper()
-	var holds []driver.Hold
-	for _, h := range g.Holds {
-		holds = append(holds, h.Hold)
+	holds := make([]driver.Hold, len(g.Holds))
+	for i, h := range g.Holds {
+		holds[i] = h.Hold
 	}
 	freed, err := r.Release(bg, holds)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for i, f := range freed {
-		if !f {
-			r.t.Fatalf("%+v was not held any more", holds[i])
+	for i := range freed {
+		if !freed[i] {
+			r.t.Errorf("%+v was gone before", holds[i])
 		}
+	}
+	if err != nil {
+		r.t.Error(err)
 	}
 }
 

@@ -85,6 +85,9 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 		p.pipe = newPipe(p.sendBatch, pipeBatch)
 	}
 	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
+	if slotted {
+		p.self = "~" + p.self // see absent in queue.lua
+	}
 	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}) })
 	p.clock = clock{sent: map[uint64]time.Time{}, sweeping: map[*hub]struct{}{}}
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}

@@ -8,6 +8,7 @@
 --   then for each key of the call: the lock, its queue
 -- From the first key's name, in the same slot, come the side keys
 --   <hub>p:<process>  is there while the process lives
+--   <hub>d:<process>  it was offered something although nobody listened
 --   <hub>o:<owner>    the locks of an owner that has a name of its own, by their expiry
 --   <hub>b:<owner>    ids of the waiters whose wait holds up that owner
 --   <hub>a            what was taken by force: see force.lua
@@ -28,10 +29,10 @@
 -- A token is the time of the grant in µs, as 16 digits, or the last one and one.
 --
 -- Order: a queue's score is class * CLASS + ticket. Who is set aside, because the
--- process does not live or because the ticket has an offer, is at ASIDE + score.
+-- process is away or because the ticket has an offer, is at ASIDE + score.
 -- A waiter has one score and enters all its queues in one call. So the queues
 -- agree on one order, and no circle can be made of queues alone.
-local CLASS, ASIDE, OFFER, REVIVE, MANY = 2 ^ 44, 2 ^ 48, 2000, 64, 16
+local CLASS, ASIDE, OFFER, AWAY, REVIVE, MANY = 2 ^ 44, 2 ^ 48, 2000, 250, 64, 16
 local hub = string.sub(KEYS[1], 1, -2)
 local channel = string.match(hub, '^(.-){') .. 'c:'
 local call, pack, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -104,6 +105,25 @@ local function alive(process)
     lives[process] = call('EXISTS', hub .. 'p:' .. process) == 1
   end
   return lives[process]
+end
+
+-- Says that a process is not to be reached, although it may live: nobody listens on its
+-- channel. It gets what is its turn as a short offer, once: one that makes its connection
+-- anew comes back within that time, and keeps its place. Nodes of a cluster know of
+-- their own listeners only; there a process has a name that begins with ~.
+local reached = {}
+local function absent(process)
+  if process == asker or string.sub(process, 1, 1) == '~' then
+    return false
+  elseif reached[process] == nil then
+    reached[process] = call('PUBSUB', 'NUMSUB', channel .. process)[2] > 0
+  end
+  return not reached[process]
+end
+
+-- Says that it was given such an offer before, and has not been heard of since.
+local function away(process)
+  return absent(process) and call('EXISTS', hub .. 'd:' .. process) == 1
 end
 
 local function read_waiter(raw)
@@ -246,7 +266,8 @@ local function head(queue)
       return nil
     end
     local w = waiter(id)
-    if w and alive(w.process) then
+    local there = w and alive(w.process)
+    if there and not away(w.process) then
       return id, w
     end
     if budget == 0 then
@@ -256,8 +277,8 @@ local function head(queue)
     budget = budget - 1
     if not w then
       call('ZREM', queue, id)
-    elseif w.ticket then
-      aside(id, w)
+    elseif w.ticket or there then
+      aside(id, w) -- its process states it again when it comes back
     else
       leave(id, w)
     end
@@ -299,14 +320,18 @@ local function give(id, w, lock, own, offer)
   if type(own) == 'table' and own.token == minted then
     minted = nil -- the one it takes over from was given its lock in this call
   end
-  local expires, short = w.ttl > 0 and now + w.ttl or -1, false
+  local expires, short, life = w.ttl > 0 and now + w.ttl or -1, false, OFFER
+  if offer and absent(w.process) then
+    life = AWAY
+    call('SET', hub .. 'd:' .. w.process, '', 'PX', 2 * OFFER)
+  end
   if own == true or (own and not own.offer) then
     local stands = call('PEXPIRETIME', lock)
     if stands < 0 or stands > expires then
       expires = stands
     end
-  elseif offer and (w.ttl == 0 or w.ttl > OFFER) then
-    expires, short = now + OFFER, true
+  elseif offer and (w.ttl == 0 or w.ttl > life) then
+    expires, short = now + life, true
   end
   local r = {
     owner = w.owner, epoch = w.epoch, attempt = w.attempt, token = mint(), expires = expires,

@@ -24,7 +24,8 @@ local function hand_over(lock, queue)
   if raw then
     local owner, epoch, attempt, ttl, process, _, _, _, kind, keys, behalf = cmsgpack.unpack(raw)
     if kind == '' and #keys == 2 and #behalf == 0 and (owner == '*' or sub(owner, 1, 8) == 'execute:')
-      and call('EXISTS', hub .. 'p:' .. process) == 1 then
+      and call('EXISTS', hub .. 'p:' .. process) == 1 and (process == asker or sub(process, 1, 1) == '~'
+        or call('PUBSUB', 'NUMSUB', string.match(hub, '^(.-){') .. 'c:' .. process)[2] > 0) then
       local time, last = call('TIME'), call('GET', KEYS[1])
       local token = time[1] .. sub('00000' .. time[2], -6)
       if last and (#last ~= 16 or last >= token) then

@@ -19,6 +19,7 @@ local process = ARGV[1]
 call('HDEL', KEYS[3], '') -- see extend.lua
 local was = call('SET', hub .. 'p:' .. process, '', 'PX', ARGV[2], 'GET')
 lives[process] = true
+call('DEL', hub .. 'd:' .. process)
 for i = 5, #KEYS, 2 do
   todo[#todo + 1] = { KEYS[i], KEYS[i + 1] }
 end
