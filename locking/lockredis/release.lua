@@ -24,8 +24,7 @@ local function hand_over(lock, queue)
   if raw then
     local owner, epoch, attempt, ttl, process, _, _, _, kind, keys, behalf = cmsgpack.unpack(raw)
     if kind == '' and #keys == 2 and #behalf == 0 and (owner == '*' or sub(owner, 1, 8) == 'execute:')
-      and call('EXISTS', hub .. 'p:' .. process) == 1 and (process == asker or sub(process, 1, 1) == '~'
-        or call('PUBSUB', 'NUMSUB', string.match(hub, '^(.-){') .. 'c:' .. process)[2] > 0) then
+      and call('EXISTS', hub .. 'p:' .. process) == 1 then
       local time, last = call('TIME'), call('GET', KEYS[1])
       local token = time[1] .. sub('00000' .. time[2], -6)
       if last and (#last ~= 16 or last >= token) then
@@ -34,19 +33,25 @@ local function hand_over(lock, queue)
       local short = ttl == 0 or ttl > 2000
       local lives = short and 2000 or ttl
       local expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lives)
-      call('HDEL', KEYS[3], id)
-      call('HSET', KEYS[4], lock, cmsgpack.pack(owner, epoch .. ':' .. attempt, token, expires, id,
-        short and 'o' or false, false, process))
-      call('SET', KEYS[1], token)
-      call('SET', lock, owner, 'PXAT', expires)
       lives = format('%.0f', lives)
       local text = '1:g' .. #id .. ':' .. id .. '16:' .. token .. '1:0' .. #lives .. ':' .. lives .. (short and '1:1' or '1:0')
+      -- It is told first, since that says whether somebody listens: see absent in
+      -- queue.lua. Nobody acts on it before this call has ended.
+      local heard = true
       if process == asker then
         told[#told + 1] = text
       else
-        call('PUBLISH', string.match(hub, '^(.-){') .. 'c:' .. process, text)
+        local channel = sub(hub, 1, string.find(hub, '{', 1, true) - 1) .. 'c:' .. process
+        heard = call('PUBLISH', channel, text) > 0 or sub(process, 1, 1) == '~'
       end
-      return 'done'
+      if heard then
+        call('HDEL', KEYS[3], id)
+        call('HSET', KEYS[4], lock, cmsgpack.pack(owner, epoch .. ':' .. attempt, token, expires, id,
+          short and 'o' or false, false, process))
+        call('SET', KEYS[1], token)
+        call('SET', lock, owner, 'PXAT', expires)
+        return 'done'
+      end
     end
   end
   call('ZADD', queue, score, id)
