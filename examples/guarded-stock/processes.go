@@ -23,11 +23,15 @@ type message struct {
 
 // runChild sells its part and tells the parent in lines of JSON.
 func runChild(ctx context.Context, set settings, out io.Writer) error {
-	s, err := openRedisShelf(ctx, set, false)
+	enc := json.NewEncoder(out)
+	if err := enc.Encode(message{}); err != nil { // from now on it can be interrupted
+		return err
+	}
+	// Interrupted by now, it begins no order, and says so; that needs the shelf, too.
+	s, err := openRedisShelf(context.WithoutCancel(ctx), set, false)
 	if err != nil {
 		return err
 	}
-	enc := json.NewEncoder(out)
 	var sendErr error
 	sum, err := sell(ctx, set, s, quietLogger(os.Stderr), func(done int) {
 		sendErr = errors.Join(sendErr, enc.Encode(message{Done: done}))
@@ -107,7 +111,12 @@ func runOne(ctx context.Context, set settings, first, orders int, errOut io.Writ
 		"-first", strconv.Itoa(first), "-orders", strconv.Itoa(orders),
 		"-stock", strconv.Itoa(set.stock), "-products", strconv.Itoa(set.products), "-workers", strconv.Itoa(set.workers),
 		"-decline", strconv.Itoa(set.decline), "-unguarded="+strconv.FormatBool(set.unguarded))
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	ready := make(chan struct{})
+	said := sync.OnceFunc(func() { close(ready) })
+	cmd.Cancel = func() error {
+		<-ready // one that has not begun would die of it, and tell nothing
+		return cmd.Process.Signal(syscall.SIGINT)
+	}
 	cmd.WaitDelay = 2 * drainTime
 	cmd.Stderr = errOut
 	pipe, err := cmd.StdoutPipe()
@@ -118,7 +127,11 @@ func runOne(ctx context.Context, set settings, first, orders int, errOut io.Writ
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start a child: %w", err)
 	}
-	complete, readErr := listen(pipe, hear)
+	complete, readErr := listen(pipe, func(m message) {
+		said()
+		hear(m)
+	})
+	said()
 	err = cmd.Wait()
 	switch {
 	case complete && readErr == nil:
