@@ -1,6 +1,8 @@
 package lockredis_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -139,4 +141,20 @@ func TestAReleaseThatIsSentAgainFreesNothingOfTheNext(t *testing.T) {
 	next := granted(t, got, 1500*time.Millisecond, "the waiter")
 	r.busy("*", "k")
 	r.free(next)
+}
+
+func TestAGrantInAnAnswerThatTheReleasersContextDidNotWaitForComesWithinATick(t *testing.T) {
+	t.Parallel()
+	r, w := newWiredRig(t)
+	g := r.take("holder", 0, "k")
+	got := r.ask(driver.Request{Keys: []string{"k"}, Owner: "*", TTL: time.Minute, Wait: time.Minute})
+	r.waitsFor(w, "k")
+	slow := w.slowAnswer(t, "\r\nholder\r\n")
+	ctx, cancel := context.WithTimeout(bg, 200*time.Millisecond)
+	defer cancel()
+	if _, err := r.Release(ctx, []driver.Hold{g.Holds[0].Hold}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the release: %v, its context's end was to be", err)
+	}
+	slow.happens(t)
+	r.free(granted(t, got, 1500*time.Millisecond, "the waiter"))
 }

@@ -72,15 +72,15 @@ func (p *Provider) askAgain(ctx context.Context, by lane, sh *share) (unanswered
 		if err == nil {
 			return unanswered, nil
 		}
+		if _, unsent := errors.AsType[*notSentError](err); lost(err) && !unsent {
+			unanswered = true
+			p.resync() // what it granted to this process was in the answer
+		}
 		if end := ended(ctx); end != nil {
 			return unanswered, errors.Join(end, err)
 		}
 		if sent == sendTries || (!lost(err) && !passing(err)) {
 			return unanswered, err
-		}
-		if lost(err) {
-			unanswered = true
-			p.resync() // what it granted to this process was in the answer
 		}
 		by = direct
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
