@@ -200,14 +200,18 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	if lapsed == 1 {
 		c.resync = true // this process was taken for dead
 	}
+	var foreign []string
 	for i := range g.places {
 		left, alien := r.number(), r.number()
+		if alien == 1 {
+			foreign = append(foreign, g.places[i].lock)
+		}
 		if left == -2 {
 			left = -1 // free: whoever gets it is told
 		}
 		s.see(g.places[i].lock, time.Duration(left)*time.Millisecond, alien == 1)
 	}
-	p.armTracking()
+	p.armLocks(foreign, true)
 	return dead == 1, nil
 }
 
@@ -283,11 +287,12 @@ func (p *Provider) restateStale(ctx context.Context) {
 		}
 	}
 	slices.SortFunc(list, inFront)
+	chunks := byHub(list)
 	s.mu.Unlock()
 	if silent {
 		p.push.renew(ctx)
 	}
-	for chunk := range byHub(list) {
+	for chunk := range chunks {
 		if err := p.restate(ctx, chunk); err != nil {
 			p.log.Warn("lockredis: requests that wait could not be stated again; that is tried at the next tick", "requests", len(list), "error", err)
 			s.mu.Lock()

@@ -119,3 +119,31 @@ func TestTheExpiryOfAForeignLockReachesItsWaiterWithinAFewMilliseconds(t *testin
 		})
 	}
 }
+
+func TestForeignLocksAreTrackedAgainWhenTheConnectionThatAskedIsGone(t *testing.T) {
+	r := newRig(t)
+	r.foreign(0)
+	got := r.waitFor(0, driver.Request{Keys: []string{"k"}, Owner: "us", Wait: 20 * time.Second})
+	r.tracked(1)
+	killed := 0
+	for line := range strings.Lines(r.redis.ClientList(bg).Val()) {
+		fields := strings.Fields(line)
+		if i := slices.IndexFunc(fields, func(f string) bool { return strings.HasPrefix(f, "flags=") && strings.Contains(f, "t") }); i >= 0 {
+			if n := r.redis.ClientKillByFilter(bg, "id", strings.TrimPrefix(fields[0], "id=")).Val(); n != 1 {
+				t.Fatalf("killed were %d connections", n)
+			}
+			killed++
+		}
+	}
+	if killed != 1 {
+		t.Fatalf("killed were %d connections that track", killed)
+	}
+	redistest.Eventually(t, 10*time.Second, func() string {
+		if info := r.redis.Info(bg, "clients").Val(); !strings.Contains(info, "tracking_clients:1\r") {
+			return info
+		}
+		return ""
+	})
+	r.redis.Del(bg, foreignLock)
+	r.free(await(t, got, 10*time.Second).grant)
+}

@@ -88,7 +88,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	if slotted {
 		p.self = "~" + p.self // see absent in queue.lua
 	}
-	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}) })
+	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
 	p.clock = clock{sent: map[uint64]time.Time{}, sweeping: map[*hub]struct{}{}}
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
 	if err := p.listen(ctx); err != nil {

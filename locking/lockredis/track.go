@@ -22,21 +22,11 @@ type tracking struct {
 	busy   bool
 }
 
-// armTracking asks for news of all locks that another program holds. It requires
-// waits.mu.
-func (p *Provider) armTracking() {
-	var locks []string
-	for lock, v := range p.waits.watched {
-		if v.alien {
-			locks = append(locks, lock)
-		}
-	}
-	p.armLocks(locks)
-}
-
-// armLocks asks for news of these locks, as soon as somebody waits for them: most are
-// held for much less than a tick. It requires waits.mu.
-func (p *Provider) armLocks(locks []string) {
+// armLocks asks for news of locks that another program holds, as soon as somebody
+// waits for them: most are held for much less than a tick. A tick asks again: nothing
+// else shows that the connection which asked is gone, and what it asked for with it. It
+// requires waits.mu.
+func (p *Provider) armLocks(locks []string, again bool) {
 	t := &p.track
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +38,7 @@ func (p *Provider) armLocks(locks []string) {
 		t.to, t.armed = to, map[string]bool{}
 	}
 	for _, lock := range locks {
-		if !t.armed[lock] {
+		if again || !t.armed[lock] {
 			t.armed[lock], t.asked[lock] = true, true
 		}
 	}
