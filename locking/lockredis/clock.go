@@ -93,7 +93,7 @@ func (p *Provider) strike() {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if tick {
+	if tick && !c.resync { // what is to be stated again meanwhile does not wait for a whole tick
 		c.ticked = now
 	}
 	c.running = false
