@@ -312,7 +312,8 @@ func inFront(a, b *wait) int {
 	return cmp.Compare(a.ask.place, b.ask.place)
 }
 
-// byHub yields waits that can be stated in one call.
+// byHub yields waits that can be stated in one call. It requires waits.mu; what it
+// returns does not.
 func byHub(list []*wait) iter.Seq[[]*wait] {
 	hubs := make(map[*hub][]*wait)
 	for _, w := range list {
@@ -382,17 +383,17 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 			_ = p.leave(ctx, l) // it has noted what is left to do
 		}
 	case got.kind == answerGranted:
-		p.granted(w.ask.id, got.holds)
+		p.granted(a.id, got.holds)
 	default:
 		_, err := p.final(a)
-		p.refused(w.ask.id, err)
+		p.refused(a.id, err)
 	}
 }
 
 // granted tells who waits for it of a grant.
 func (p *Provider) granted(id string, holds []driver.Granted) {
 	if t := p.waits.offer(id, holds); t != nil {
-		p.notify(driver.Event{Ticket: t.ticketID(), Grant: driver.Grant{Holds: holds}})
+		p.notify(driver.Event{Ticket: ticketID(id), Grant: driver.Grant{Holds: holds}})
 		return
 	}
 	p.waits.settle(id, holds, nil)
@@ -401,7 +402,7 @@ func (p *Provider) granted(id string, holds []driver.Granted) {
 // refused tells who waits for it that a request has ended.
 func (p *Provider) refused(id string, err error) {
 	if t := p.waits.end(id); t != nil {
-		p.notify(driver.Event{Ticket: t.ticketID(), Err: err})
+		p.notify(driver.Event{Ticket: ticketID(id), Err: err})
 		return
 	}
 	p.waits.settle(id, nil, err)

@@ -82,9 +82,9 @@ func (p *Provider) leaveNow(ctx context.Context) {
 func (p *Provider) unanswered(w *wait) {
 	s := p.waits
 	s.mu.Lock()
-	ended, l := s.byID[w.ask.id] != w, w.leaving()
+	ended, l := s.byID[w.ask.id] != w && w.ask.mode != modeTicket, w.leaving()
 	s.mu.Unlock()
-	if ended && w.ask.mode != modeTicket {
+	if ended {
 		s.leaveLater(l)
 	}
 }

@@ -203,3 +203,27 @@ func TestATicketThatIsEnqueuedByManyWhileItIsStatedAgainStandsOnce(t *testing.T)
 		}
 	}
 }
+
+// The race detector is the judge.
+func TestATicketMayBeEnqueuedAgainWhileItsOfferComes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	req := driver.Request{Keys: []string{"k"}, Owner: "o", TTL: time.Minute}
+	for i := range 20 {
+		g := r.take("x", 0, "k")
+		ticket := r.queue(fmt.Sprint(i), req)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 10 {
+					if _, err := r.Enqueue(bg, ticket); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		r.free(g)
+		all.Wait()
+		r.free(r.claim(ticket))
+	}
+}

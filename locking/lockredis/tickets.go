@@ -112,7 +112,7 @@ func (p *Provider) Cancel(ctx context.Context, t driver.Ticket) (bool, error) {
 }
 
 // ticketID is the id by which the caller knows a ticket.
-func (w *wait) ticketID() string { return strings.TrimPrefix(w.ask.id, ticketPrefix) }
+func ticketID(id string) string { return strings.TrimPrefix(id, ticketPrefix) }
 
 // readd enters a ticket, or goes on with one that is there.
 func (s *waits) readd(a *ask) *wait {
