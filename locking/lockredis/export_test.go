@@ -19,3 +19,7 @@ func (p *Provider) HoldPipe() (queued func() int, release func()) {
 	}
 	return queued, release
 }
+
+// Waiting is how many requests of this process the server has put into a queue, as
+// far as the process knows.
+func (p *Provider) Waiting() int64 { return p.waits.queued.Load() }

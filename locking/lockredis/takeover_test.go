@@ -227,3 +227,27 @@ func TestATicketMayBeEnqueuedAgainWhileItsOfferComes(t *testing.T) {
 		r.free(r.claim(ticket))
 	}
 }
+
+func TestATicketThatIsClaimedBeforeItsEnqueueIsAnsweredWaitsNoLonger(t *testing.T) {
+	t.Parallel()
+	r, w := newWiredRig(t)
+	other := r.another()
+	g := other.take("x", 0, "k")
+	ticket := driver.Ticket{ID: "early", Request: driver.Request{Keys: []string{"k"}, Owner: "o", TTL: time.Minute}}
+	slow := w.slowAnswer(t, "t:early")
+	enqueued := make(chan error)
+	go func() {
+		_, err := r.Enqueue(bg, ticket)
+		enqueued <- err
+	}()
+	slow.happens(t)
+	other.free(g)
+	r.free(r.claim(ticket))
+	close(slow.let)
+	if err := <-enqueued; err != nil {
+		t.Error(err)
+	}
+	if n := r.Waiting(); n != 0 {
+		t.Errorf("%d requests wait", n)
+	}
+}

@@ -121,7 +121,7 @@ func (s *waits) finish(w *wait, holds []driver.Granted, err error) {
 func (s *waits) begin(w *wait, got *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.settled {
+	if s.byID[w.ask.id] != w { // it has ended: a ticket may be claimed before its Enqueue is answered
 		return
 	}
 	if got.place > 0 {
