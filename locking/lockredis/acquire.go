@@ -12,7 +12,7 @@ import (
 )
 
 // cancelTime bounds the give-back of a request that the caller does not wait for.
-const cancelTime = 2 * time.Second
+const cancelTime = 250 * time.Millisecond
 
 // Acquire implements [driver.Provider]. On a cluster the keys are taken slot by
 // slot, each time all those of a slot; what is taken is given back when a later

@@ -209,8 +209,11 @@ local function take(r)
       set = call('SET', locks[i], owner, 'NX', 'PXAT', expires)
     end
     if not set then -- it is there, and is no string
-      for j = from, i - 1 do
-        call('DEL', locks[j])
+      for j = from, upto do
+        taken[locks[j]] = nil
+        if j < i then
+          call('DEL', locks[j])
+        end
       end
       parts(upto - from + 1, function(a, b)
         call('HDEL', KEYS[4], unpack(locks, from + a - 1, from + b - 1))
@@ -279,7 +282,7 @@ end
 
 local left = {}
 for _, r in ipairs(rest) do
-  if not answer(r, joined) then
+  if #left > 0 or not answer(r, joined) then -- nobody goes before those who asked first
     left[#left + 1] = r
   end
 end

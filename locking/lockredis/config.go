@@ -12,6 +12,10 @@ import (
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
 )
 
+// DefaultReadTimeout is how long an answer is waited for, unless RedisOptions say
+// otherwise. A call that got none is sent again, where the caller's time allows.
+const DefaultReadTimeout = time.Second
+
 // URLVariable is the environment variable that names the server where [Config]
 // names none.
 const URLVariable = "LOCKING_REDIS_URL"
@@ -40,7 +44,8 @@ type Config struct {
 	RedisURL string
 	// RedisOptions may change what the URL says.
 	RedisOptions func(*redis.UniversalOptions)
-	// Namespace precedes every key; "medusa_lock:" is shared with Medusa.
+	// Namespace precedes every key; "medusa_lock:" is shared with Medusa. None may begin
+	// with another that is used on the server: a lock of both would have two queues.
 	Namespace string
 	// WaitLockingTimeout is how long a request waits that names no time; 5 s.
 	WaitLockingTimeout time.Duration
@@ -108,6 +113,10 @@ func (c *Config) connect(ctx context.Context) (client redis.UniversalClient, own
 	}
 	// A command is sent again by this package alone, and only where that is safe.
 	opts.MaxRetries = -1
+	// A caller whose context is cancelled may have to wait for it.
+	if opts.ReadTimeout == 0 {
+		opts.ReadTimeout = DefaultReadTimeout
+	}
 	if c.RedisOptions != nil {
 		c.RedisOptions(opts)
 	}

@@ -14,7 +14,7 @@ func (p *Provider) HoldPipe() (queued func() int, release func()) {
 	}
 	release = func() {
 		for range taken {
-			p.pipe.next()
+			go p.pipe.run(p.pipe.next(nil))
 		}
 	}
 	return queued, release

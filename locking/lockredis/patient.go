@@ -46,11 +46,7 @@ func (p *pipe) hurry() {
 	p.places--
 	batch := p.cut()
 	p.mu.Unlock()
-	p.send(context.Background(), batch)
-	p.next()
-	for _, s := range batch {
-		s.wake <- struct{}{}
-	}
+	p.run(batch)
 }
 
 // processAtOnce has a share answered that is in a hurry, whatever else is under way.
@@ -65,8 +61,8 @@ func (p *pipe) processAtOnce(ctx context.Context, s *share) error {
 		p.timer.Stop()
 	}
 	p.mu.Unlock()
-	if n > 0 {
-		ctx = context.WithoutCancel(ctx) // as in woken
+	if n > 0 { // one caller's end must not end the others' commands
+		ctx = context.WithoutCancel(ctx)
 	}
 	p.send(ctx, batch)
 	for _, other := range batch[1:] {

@@ -21,14 +21,17 @@ type share struct {
 	more    bool // dead waiters are left
 	err     error
 
-	wake  chan struct{} // it has been answered, or is to send its batch
-	batch []*share      // that it is to send, itself the first; guarded by pipe.mu
+	wake chan struct{} // gets something when it has been answered
 }
 
-// pipe sends what many callers ask in one call of the script. A caller that finds a
-// place free sends at once what is there, its own share alone most often, so a lone
-// caller pays nothing. Those who come while all places are taken queue up; when a
-// place gets free the first of them sends for all.
+// pipe sends what many callers ask in one call of the script. While a place is free a
+// share is sent at once, by itself most often, so a lone caller pays next to nothing.
+// Those that come while all places are taken queue up; when a place gets free they go
+// together.
+//
+// A caller that sends by itself hangs with a server that does, until the client's read
+// timeout: reads heed no context that is cancelled. So calls go beside the callers once
+// one has got no answer, and batches always.
 //
 // go-redis has something like it (AutoPipeline), still experimental in 9.23: it
 // heeds no contexts, waits for stragglers, and has the server run one script for each
@@ -36,15 +39,15 @@ type share struct {
 //
 // Invariants:
 //  1. At most places batches are under way.
-//  2. While shares are queued all places are taken. A place that gets free goes to
-//     the first in the queue together with its batch, so each share is in the queue,
-//     or in the batch of one caller that sends it in any case.
+//  2. While shares are queued all places are taken. Whoever has a place sends until
+//     nothing is queued.
 type pipe struct {
 	send func(ctx context.Context, batch []*share)
 	most int // shares in a batch
 
 	mu     sync.Mutex
 	places int
+	silent bool // the last call got no answer
 	queue  []*share
 	patient
 }
@@ -82,32 +85,60 @@ const inFlightGrace = 50 * time.Millisecond
 // process has a share answered. Unless it returns nil the share is not to be read.
 func (p *pipe) process(ctx context.Context, s *share) error {
 	p.mu.Lock()
-	if p.places > 0 {
+	if p.places > 0 && !p.silent {
 		p.places--
 		p.mu.Unlock()
 		p.send(ctx, []*share{s})
-		p.next()
+		if batch := p.next(s.err); len(batch) > 0 {
+			go p.run(batch)
+		}
 		return s.err
 	}
 	s.wake = make(chan struct{}, 1)
 	p.queue = append(p.queue, s)
+	if p.places > 0 {
+		p.places--
+		go p.run(p.cut())
+	}
 	p.mu.Unlock()
 	return p.await(ctx, s)
 }
 
-// await returns when a share that is queued has been answered, or ctx has ended.
+// run sends a batch, and then what has queued up meanwhile. One caller's end must not
+// end the others' commands: the client's own read and write timeouts bound them.
+func (p *pipe) run(batch []*share) {
+	for len(batch) > 0 {
+		p.send(context.Background(), batch)
+		err := batch[0].err
+		for _, s := range batch {
+			s.wake <- struct{}{}
+		}
+		batch = p.next(err)
+	}
+}
+
+// next returns what is to be sent next on a place, which is free when that is nothing.
+// The error is that of the call before.
+func (p *pipe) next(err error) []*share {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = lost(err)
+	batch := p.cut()
+	if len(batch) == 0 {
+		p.places++
+	}
+	return batch
+}
+
+// await returns when a share has been answered, or ctx has ended.
 func (p *pipe) await(ctx context.Context, s *share) error {
 	select {
 	case <-s.wake:
-		return p.woken(ctx, s)
+		return s.err
 	case <-ctx.Done():
 	}
-	switch p.desert(s) {
-	case stillQueued:
+	if p.desert(s) {
 		return &notSentError{ctx.Err()}
-	case toSend:
-		return p.woken(ctx, s)
-	case onItsWay:
 	}
 	grace := time.NewTimer(inFlightGrace)
 	defer grace.Stop()
@@ -117,29 +148,6 @@ func (p *pipe) await(ctx context.Context, s *share) error {
 	case <-grace.C:
 		return &inFlightError{ctx.Err(), s.wake}
 	}
-}
-
-// woken goes on with a share that is answered, or whose turn it is to send a batch.
-func (p *pipe) woken(ctx context.Context, s *share) error {
-	p.mu.Lock()
-	batch := s.batch
-	s.batch = nil
-	p.mu.Unlock()
-	if batch == nil {
-		return s.err
-	}
-	// One caller's end must not end the others' commands: the client's own read and
-	// write timeouts bound the batch.
-	all := ctx
-	if len(batch) > 1 {
-		all = context.WithoutCancel(ctx)
-	}
-	p.send(all, batch)
-	p.next()
-	for _, other := range batch[1:] {
-		other.wake <- struct{}{}
-	}
-	return s.err
 }
 
 // cut takes a batch from the head of the queue; it requires mu.
@@ -157,42 +165,15 @@ func (p *pipe) cut() []*share {
 	return batch
 }
 
-// next frees a place, or gives it to the first in the queue.
-func (p *pipe) next() {
+// desert takes a share out of the queue, if it still is there: it was not sent.
+func (p *pipe) desert(s *share) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		p.places++
-		return
+	for _, list := range []*[]*share{&p.queue, &p.waiting} {
+		if i := slices.Index(*list, s); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+			return true
+		}
 	}
-	batch := p.cut()
-	batch[0].batch = batch
-	batch[0].wake <- struct{}{}
-}
-
-// whereabouts of a share whose caller's context has ended.
-type whereabouts int
-
-const (
-	stillQueued whereabouts = iota // it is taken out, and was not sent
-	toSend                         // its caller is to send a batch
-	onItsWay
-)
-
-// desert takes a share out of the queue, if it still is there.
-func (p *pipe) desert(s *share) whereabouts {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.Index(p.queue, s); i >= 0 {
-		p.queue = slices.Delete(p.queue, i, i+1)
-		return stillQueued
-	}
-	if i := slices.Index(p.waiting, s); i >= 0 {
-		p.waiting = slices.Delete(p.waiting, i, i+1)
-		return stillQueued
-	}
-	if s.batch != nil {
-		return toSend
-	}
-	return onItsWay
+	return false
 }

@@ -116,6 +116,7 @@ func TestPatientSharesGoAlongWithTheNextUrgentOneOrSoonByThemselves(t *testing.T
 		if took := time.Since(began); len(batches) != 2 || len(batches[1]) != 2 || took != patience {
 			t.Fatalf("after %s sent were %v", took, batches)
 		}
+		synctest.Wait()
 		if p.places != 2 {
 			t.Errorf("%d places are free", p.places)
 		}

@@ -120,6 +120,7 @@ func (p *Provider) extendGroup(ctx context.Context, ttl time.Duration, g *group,
 	if err != nil {
 		return err
 	}
+	held := 0
 	for i, at := range g.at {
 		switch left[i] {
 		case -2:
@@ -127,7 +128,11 @@ func (p *Provider) extendGroup(ctx context.Context, ttl time.Duration, g *group,
 			answers[at] = driver.Extension{Revoked: true}
 		default:
 			answers[at] = driver.Extension{Held: true, Until: until(sent, left[i])}
+			held++
 		}
+	}
+	if ttl > 0 && held > 0 {
+		p.owe(g.hub, held, ttl) // it may lapse later than it was to
 	}
 	return nil
 }
