@@ -90,7 +90,7 @@ func (p *pipe) process(ctx context.Context, s *share) error {
 		p.mu.Unlock()
 		p.send(ctx, []*share{s})
 		if batch := p.next(s.err); len(batch) > 0 {
-			go p.run(batch)
+			go p.run(batch) //nolint:gosec // it is for the others, whatever becomes of this caller
 		}
 		return s.err
 	}
@@ -98,7 +98,7 @@ func (p *pipe) process(ctx context.Context, s *share) error {
 	p.queue = append(p.queue, s)
 	if p.places > 0 {
 		p.places--
-		go p.run(p.cut())
+		go p.run(p.cut()) //nolint:gosec // as above
 	}
 	p.mu.Unlock()
 	return p.await(ctx, s)
