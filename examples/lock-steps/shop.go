@@ -65,7 +65,7 @@ func newShop(o Order) *shop {
 // others have their chance.
 func (s *shop) change(id string, token locking.Token, edit func(refunds map[string]int)) error {
 	o := s.order(id)
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // a book-keeper takes a moment
 	edit(o.Refunds)
 	if o.Refunded() > o.Paid {
 		return steps.Permanent(errNothingLeft)

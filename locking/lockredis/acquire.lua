@@ -22,21 +22,7 @@
 --      or {-4} when it was ended before it came
 --
 -- A request that is sent again is found by its id and answered as it stands.
-local call, format, sub = redis.call, string.format, string.sub
-
--- An owner that makes this one request, and so holds nothing that others wait for.
-local function single(owner)
-  return owner == '*' or sub(owner, 1, 8) == 'execute:'
-end
-
-local function mint(time, last)
-  local token = time[1] .. sub('00000' .. time[2], -6)
-  if last and (#last ~= 16 or last >= token) then
-    token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
-  end
-  return token
-end
-
+--include plain.lua
 -- Puts a request at the end of the queue of its one key, which another has. Its
 -- owner makes no other, so it closes no circle. False: that is not all there is to do.
 local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
@@ -87,7 +73,7 @@ if #KEYS == 6 and #ARGV == 4 then
   end
   if values and not values[1] and call('EXISTS', queue) == 0 then -- it is free, and nobody waits
     local time, expires, set = call('TIME'), '-1', nil
-    local token = mint(time, values[2])
+    local token = next_token(time, values[2])
     if ttl ~= '0' then
       expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl)
     end
@@ -128,13 +114,6 @@ for i = 1, #KEYS / 2 - 2 do
   locks[i], queues[i] = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
 end
 
--- Calls f for the list's parts: so many arguments can be passed at once.
-local function parts(n, f)
-  for from = 1, n, 2000 do
-    f(from, math.min(from + 1999, n))
-  end
-end
-
 local values, queued = {}, 0
 parts(#locks, function(from, upto)
   for i, value in ipairs(call('MGET', unpack(locks, from, upto))) do
@@ -145,7 +124,7 @@ end)
 local time, last = call('TIME'), call('GET', KEYS[1])
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
 -- No key is in two of the requests that are granted here: one token does for all.
-local token = mint(time, last)
+local token = next_token(time, last)
 local ended, names = {}, {}
 local arg, key, number = 2, 1, 0
 while arg <= #ARGV do

@@ -61,32 +61,19 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 	return nil
 }
 
-// sendTries is how often a call is sent whose answer does not come.
-const sendTries = 4
-
 // askAgain has a share answered whose repetition does no harm, however often it
 // takes. It says whether it may have been carried out before without an answer.
 func (p *Provider) askAgain(ctx context.Context, by lane, sh *share) (unanswered bool, err error) {
-	for sent := 1; ; sent++ {
-		err = p.ask(ctx, by, sh)
-		if err == nil {
-			return unanswered, nil
-		}
+	err = p.again(ctx, func() error {
+		err := p.ask(ctx, by, sh)
+		by = direct
 		if _, unsent := errors.AsType[*notSentError](err); lost(err) && !unsent {
 			unanswered = true
 			p.resync() // what it granted to this process was in the answer
 		}
-		if end := ended(ctx); end != nil {
-			return unanswered, errors.Join(end, err)
-		}
-		if sent == sendTries || (!lost(err) && !passing(err)) {
-			return unanswered, err
-		}
-		by = direct
-		if e := p.pause(ctx, sent, time.Time{}); e != nil {
-			return unanswered, errors.Join(e, err)
-		}
-	}
+		return err
+	})
+	return unanswered, err
 }
 
 // Extend implements [driver.Provider].

@@ -7,7 +7,7 @@
 -- Returns for each key 1 when it was freed, else 0; then what the process would be
 -- told on its channel, in a list; then whether dead waiters are left, so that somebody
 -- should look again.
-local call, format, sub = redis.call, string.format, string.sub
+--include plain.lua
 local asker, told = ARGV[1], {}
 
 -- Gives one lock to the first in its queue, where that is as simple as it most often
@@ -23,13 +23,10 @@ local function hand_over(lock, queue)
   local hub = sub(KEYS[1], 1, -2)
   if raw then
     local owner, epoch, attempt, ttl, process, _, _, _, kind, keys, behalf = cmsgpack.unpack(raw)
-    if kind == '' and #keys == 2 and #behalf == 0 and (owner == '*' or sub(owner, 1, 8) == 'execute:')
+    if kind == '' and #keys == 2 and #behalf == 0 and single(owner)
       and call('EXISTS', hub .. 'p:' .. process) == 1 then
-      local time, last = call('TIME'), call('GET', KEYS[1])
-      local token = time[1] .. sub('00000' .. time[2], -6)
-      if last and (#last ~= 16 or last >= token) then
-        token = format('%016.0f', math.max(tonumber(token), (tonumber(last) or 0) + 1))
-      end
+      local time = call('TIME')
+      local token = next_token(time, call('GET', KEYS[1]))
       local short = ttl == 0 or ttl > 2000
       local lives = short and 2000 or ttl
       local expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lives)
@@ -60,7 +57,7 @@ end
 
 -- Takes a lock from the list of an owner with a name.
 local function unlist(owner, lock)
-  if owner ~= '*' and sub(owner, 1, 8) ~= 'execute:' then
+  if not single(owner) then
     local set = sub(KEYS[1], 1, -2) .. 'o:' .. owner
     call('ZREM', set, lock)
     local last = call('ZRANGE', set, -1, -1, 'WITHSCORES')[2]
@@ -98,13 +95,6 @@ end
 local locks, queues = {}, {}
 for i = 1, #KEYS / 2 - 2 do
   locks[i], queues[i] = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
-end
-
--- Calls f for the list's parts: so many arguments can be passed at once.
-local function parts(n, f)
-  for from = 1, n, 2000 do
-    f(from, math.min(from + 1999, n))
-  end
 end
 
 local owners, records, queued = {}, {}, 0

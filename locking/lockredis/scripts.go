@@ -18,6 +18,8 @@ type script struct {
 }
 
 var (
+	//go:embed plain.lua
+	plainSource string
 	//go:embed queue.lua
 	queueSource string
 	//go:embed serve.lua
@@ -58,6 +60,7 @@ var (
 // before that runs without them, and so costs less.
 func newScript(name, source string) *script {
 	source = strings.NewReplacer(
+		"--include plain.lua\n", plainSource,
 		"--include queue.lua\n", queueSource,
 		"--include serve.lua\n", serveSource,
 		"--include state.lua\n", stateSource,
