@@ -16,6 +16,8 @@ type share struct {
 	names  []string // lock, queue, …
 	args   []string
 	count  int
+	// successors is how many a grant may name.
+	successors int
 
 	answers []any
 	more    bool // dead waiters are left
