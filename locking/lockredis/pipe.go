@@ -18,6 +18,8 @@ type share struct {
 	count  int
 	// successors is how many a grant may name.
 	successors int
+	// company is how many patient ones there are at least for them to go along.
+	company int
 
 	answers []any
 	more    bool // dead waiters are left

@@ -48,7 +48,8 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 	sh := &share{script: releaseScript, hub: g.hub, names: g.names(), args: args, count: len(g.at)}
 	by := shared
 	if p.waits.queued.Load() > 0 {
-		by, sh.successors = direct, p.waits.mayName(g)
+		by = direct
+		sh.successors, sh.company = p.waits.mayName(g)
 	}
 	unanswered, err := p.askAgain(ctx, by, sh)
 	if err != nil {

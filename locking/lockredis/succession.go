@@ -208,15 +208,19 @@ func (p *Provider) tellOf(ctx context.Context, key string) error {
 
 // mayName is how many successors the grant may name that a release makes: none, where
 // they would not come to begin here.
-func (s *waits) mayName(g *group) int {
+func (s *waits) mayName(g *group) (successors, company int) {
 	if len(g.places) > 1 {
-		return 0
+		return 0, 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.watched[g.places[0].lock]
-	if v == nil || time.Since(v.granted) > briefly {
-		return 0
+	if v == nil {
+		return 0, 0
 	}
-	return successorsMost
+	v.brief = time.Since(v.granted) <= briefly
+	if !v.brief {
+		return 0, 0
+	}
+	return successorsMost, v.count
 }

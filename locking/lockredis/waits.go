@@ -64,6 +64,7 @@ type watched struct {
 	alien bool      // its holder is another program, which tells nobody of its release
 	// granted is when somebody here got it last.
 	granted time.Time
+	brief   bool // whoever had it last here had it for a moment only
 }
 
 func newWaits(wake func(time.Time), arm func(string)) *waits {
@@ -197,7 +198,7 @@ func (s *waits) busy(key, lock string) bool {
 		return true
 	}
 	v := s.watched[lock]
-	return v != nil && v.count >= crowd
+	return v != nil && (v.count >= crowd || v.brief && v.count >= 2)
 }
 
 // see notes what is known of a lock's holder; it requires mu.
