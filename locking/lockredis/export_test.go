@@ -1,5 +1,7 @@
 package lockredis
 
+import "time"
+
 // HoldPipe keeps back what callers ask, as if all places were taken; nothing may be
 // under way. Queued is how many shares are kept; release sends them in one batch.
 func (p *Provider) HoldPipe() (queued func() int, release func()) {
@@ -23,3 +25,26 @@ func (p *Provider) HoldPipe() (queued func() int, release func()) {
 // Waiting is how many requests of this process the server has put into a queue, as
 // far as the process knows.
 func (p *Provider) Waiting() int64 { return p.waits.queued.Load() }
+
+// HandsOn says how long this process hands a lock on by itself, and how long a hold may
+// have been for that.
+func (p *Provider) HandsOn(handingOn, briefly time.Duration) {
+	p.waits.mu.Lock()
+	defer p.waits.mu.Unlock()
+	p.waits.handingOn, p.waits.briefly = handingOn, briefly
+}
+
+// Successions is how many locks this process hands on by itself, and how many it has stopped
+// to.
+func (p *Provider) Successions() (open, closed int) {
+	p.waits.mu.Lock()
+	defer p.waits.mu.Unlock()
+	for _, l := range p.waits.successions {
+		if l.closed {
+			closed++
+		} else {
+			open++
+		}
+	}
+	return open, closed
+}

@@ -183,6 +183,7 @@ func (p *Provider) hearText(message string, after time.Time) {
 		id := r.text()
 		a, since := p.waits.find(id)
 		if a == nil { // it has ended, and was taken back, or is about to be
+			p.waits.regranted(id)
 			p.leaveAtOnce(id)
 			return
 		}

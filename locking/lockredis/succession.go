@@ -52,7 +52,7 @@ func (s *waits) succeed(first *driver.Granted, ids []string) {
 	}
 	s.inLine.Add(1)
 	s.successions[first.Key] = &succession{
-		holder: first.Hold, until: first.Until, closes: time.Now().Add(handingOn),
+		holder: first.Hold, until: first.Until, closes: time.Now().Add(s.handingOn),
 		first: first.Token, token: first.Token, waiting: ids,
 	}
 }
@@ -157,6 +157,36 @@ func (s *waits) endBegun(l *succession) {
 	l.begun = nil
 }
 
+// overtaken ends the succession of a key that the server has given on without having been
+// told of the last hold: it has lapsed there, was deleted or freed by somebody else. It
+// requires mu.
+func (s *waits) overtaken(key string) {
+	if l := s.successions[key]; l != nil && !l.closed {
+		l.closed = true
+		s.endBegun(l)
+	}
+}
+
+// allOvertaken ends all successions: the server may have forgotten their locks.
+func (s *waits) allOvertaken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.successions {
+		s.overtaken(key)
+	}
+}
+
+// regranted sees to a grant that was made to a request which has had its turn.
+func (s *waits) regranted(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, l := range s.successions {
+		if slices.ContainsFunc(l.begun, func(w *wait) bool { return w.ask.id == id }) {
+			s.overtaken(key)
+		}
+	}
+}
+
 // lapsed forgets the successions whose offers have lapsed, and returns when the next one
 // does. It requires mu.
 func (s *waits) lapsed(now time.Time) (next time.Time) {
@@ -218,7 +248,7 @@ func (s *waits) mayName(g *group) (successors, company int) {
 	if v == nil {
 		return 0, 0
 	}
-	v.brief = time.Since(v.granted) <= briefly
+	v.brief = time.Since(v.granted) <= s.briefly
 	if !v.brief {
 		return 0, 0
 	}

@@ -54,6 +54,8 @@ type waits struct {
 	// inLine of them.
 	successions map[string]*succession
 	inLine      atomic.Int64
+	// Tests change these.
+	handingOn, briefly time.Duration
 }
 
 // watched is a lock that somebody here waits for.
@@ -71,6 +73,7 @@ func newWaits(wake func(time.Time), arm func(string)) *waits {
 	return &waits{
 		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
 		left: map[string]leaving{}, offers: map[offerKey]*wait{}, successions: map[string]*succession{},
+		handingOn: handingOn, briefly: briefly,
 	}
 }
 
@@ -116,6 +119,9 @@ func (s *waits) settle(id string, holds []driver.Granted, successors []string, e
 	w := s.byID[id]
 	if w == nil {
 		return
+	}
+	for i := range holds {
+		s.overtaken(holds[i].Key)
 	}
 	if len(successors) > 0 {
 		s.succeed(&holds[0], successors)
