@@ -87,13 +87,13 @@ func (p *Provider) leaveNow(ctx context.Context) {
 	}
 }
 
-// unanswered sees to a request that was stated again without an answer. One that has
+// unanswered sees to a request that was stated again and got an error. One that has
 // ended meanwhile may have come back to the queue, or may yet.
-func (p *Provider) unanswered(w *wait) {
+func (p *Provider) unanswered(w *wait, err error) {
 	s := p.waits
 	s.mu.Lock()
 	ended := s.byID[w.ask.id] != w && w.ask.mode != modeTicket
-	if !ended {
+	if !ended && lost(err) {
 		w.ask.unanswered = true
 	}
 	l := w.leaving()
