@@ -25,7 +25,7 @@ import (
 // of every key. Tickets are left out: their offers end by real time.
 func TestTheQueueAgreesWithTheOneInMemory(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("20"); err != nil { // each step asks a server several times
+		if err := f.Value.Set("40"); err != nil { // each step asks a server several times
 			t.Fatal(err)
 		}
 		defer func() { _ = f.Value.Set(f.DefValue) }() // it was accepted before
