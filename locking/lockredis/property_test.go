@@ -158,7 +158,7 @@ func (m *twins) acquire(t *rapid.T) {
 		TTL:   rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "ttl"),
 		Wait:  rapid.SampledFrom([]time.Duration{driver.NoWait, 0, time.Hour, time.Hour, time.Hour}).Draw(t, "wait"),
 		Rank:  rapid.SampledFrom([]driver.Rank{driver.Forward, driver.Forward, driver.Forward, driver.Compensation}).Draw(t, "rank"),
-		Born:  rapid.SampledFrom([]uint64{0, 0, 1, 2}).Draw(t, "born"),
+		Born:  rapid.SampledFrom([]uint64{0, 1, 2, 3}).Draw(t, "born"),
 	}
 	for _, k := range rapid.SliceOfNDistinct(rapid.SampledFrom(twinKeys), 1, 3, rapid.ID).Draw(t, "keys") {
 		req.Keys = append(req.Keys, m.prefix+k)
