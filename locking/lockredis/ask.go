@@ -24,7 +24,8 @@ type ask struct {
 	id    string // the same for as long as it is the same request
 	mode  string
 	place int64 // in the queue, once it has had one
-	// unanswered says that it was sent, and may have been granted, without an answer.
+	// unanswered says that it was sent without an answer: it may have been granted, and
+	// it may yet come to the server. Its end has to be said, whatever it is.
 	unanswered bool
 	got        answer // what was said last
 }
