@@ -88,9 +88,9 @@ func (r *rig) handsOnNothing() {
 }
 
 // stopsHandingOn returns when the process has learnt that what it hands on is not its own.
-func (r *rig) stopsHandingOn() {
+func (r *rig) stopsHandingOn(bound time.Duration) {
 	r.t.Helper()
-	redistest.Eventually(r.t, 5*time.Second, func() string {
+	redistest.Eventually(r.t, bound, func() string {
 		if open, _ := r.Successions(); open > 0 {
 			return "the lock is handed on still"
 		}
@@ -371,7 +371,7 @@ func TestALineWhoseLockWasDeletedFreesNothingAndLeavesNothing(t *testing.T) {
 	third := granted(t, others[1], 5*time.Second, "the third")
 	theirs := other.follow("*")
 	r.redis.Del(bg, "medusa_lock:k")
-	r.stopsHandingOn()
+	r.stopsHandingOn(1500 * time.Millisecond) // three ticks: the offer lapses only later
 	if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] {
 		t.Errorf("it was freed: %v, %v", freed, err)
 	}
@@ -462,14 +462,19 @@ func TestARequestOfHigherRankComesRightBehindALine(t *testing.T) {
 
 func TestALineOverAServerThatForgetsEverythingGoesOn(t *testing.T) {
 	t.Parallel()
-	r := successionRig(t)
+	r, w := newWiredRig(t)
+	r.HandsOn(time.Minute, time.Minute)
 	first, others := r.succession(4)
 	r.free(first)
 	second := granted(t, others[0], 5*time.Second, "the second")
+	asking := w.holdBack(t, "medusa_lock:k") // it stops before it has asked where it stands
 	if err := r.redis.FlushAll(bg).Err(); err != nil {
 		t.Fatal(err)
 	}
-	r.stopsHandingOn()
+	r.killLines()
+	asking.happens(t)
+	r.stopsHandingOn(200 * time.Millisecond)
+	asking.goOn(t)
 	if freed, err := r.Release(bg, []driver.Hold{hold(second)}); err != nil || freed[0] {
 		t.Errorf("the release: %v, %v", freed, err)
 	}
