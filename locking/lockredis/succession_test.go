@@ -31,13 +31,19 @@ func (r *rig) followWith(req driver.Request) <-chan outcome {
 	before, known := r.redis.ZCard(bg, queueName("k")).Val(), r.Waiting()
 	got := r.ask(req)
 	r.inLine("k", before+1)
+	r.knowsOf(known + 1)
+	return got
+}
+
+// knowsOf returns when the process knows of so many requests that wait.
+func (r *rig) knowsOf(waiting int64) {
+	r.t.Helper()
 	redistest.Eventually(r.t, 10*time.Second, func() string {
-		if n := r.Waiting(); n != known+1 {
+		if n := r.Waiting(); n != waiting {
 			return fmt.Sprintf("the process knows of %d that wait", n)
 		}
 		return ""
 	})
-	return got
 }
 
 // succession has a line of anonymous requests of this process formed for k. It returns the
@@ -222,7 +228,7 @@ func TestOneOfALineThatHasGivenUpIsPassedOver(t *testing.T) {
 		_, err := r.Acquire(ctx, driver.Request{Keys: []string{"k"}, Owner: "*", Wait: time.Minute})
 		gone <- err
 	}()
-	r.inLine("k", 3)
+	r.knowsOf(3)
 	last := r.follow("*")
 	r.free(g)
 	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
