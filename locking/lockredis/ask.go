@@ -75,7 +75,7 @@ const crowd = 8
 // but where its owner holds other locks, a deadlock is to be found at once.
 func (p *Provider) lane(a *ask) lane {
 	if a.mode != modeWait || a.unanswered || len(a.group.places) > 1 || listed(a.req.Owner) || len(a.req.Enclosing) > 0 ||
-		p.waits.queued.Load() < crowd || p.waits.waiting(a.group.places[0].lock) < crowd {
+		p.waits.queued.Load() == 0 || !p.waits.busy(a.req.Keys[0], a.group.places[0].lock) {
 		return shared
 	}
 	return along

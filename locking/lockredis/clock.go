@@ -125,6 +125,7 @@ func (p *Provider) next(early time.Time) (next time.Time) {
 	for h := range c.sweeping {
 		sooner(h.sweep.at)
 	}
+	sooner(s.lapsed(time.Now()))
 	sooner(early)
 	return next
 }
@@ -383,20 +384,20 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 			_ = p.leave(ctx, l) // it has noted what is left to do
 		}
 	case got.kind == answerGranted:
-		p.granted(a.id, got.holds)
+		p.granted(a.id, got.holds, nil)
 	default:
 		_, err := p.final(a)
 		p.refused(a.id, err)
 	}
 }
 
-// granted tells who waits for it of a grant.
-func (p *Provider) granted(id string, holds []driver.Granted) {
+// granted tells who waits for it of a grant, and notes the successors that it names.
+func (p *Provider) granted(id string, holds []driver.Granted, successors []string) {
 	if t := p.waits.offer(id, holds); t != nil {
 		p.notify(driver.Event{Ticket: ticketID(id), Grant: driver.Grant{Holds: holds}})
 		return
 	}
-	p.waits.settle(id, holds, nil)
+	p.waits.settle(id, holds, successors, nil)
 }
 
 // refused tells who waits for it that a request has ended.
@@ -405,5 +406,5 @@ func (p *Provider) refused(id string, err error) {
 		p.notify(driver.Event{Ticket: ticketID(id), Err: err})
 		return
 	}
-	p.waits.settle(id, nil, err)
+	p.waits.settle(id, nil, nil, err)
 }
