@@ -1,6 +1,7 @@
 package medusa_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,35 +13,36 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking"
-	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
 
 var contestTime = flag.Duration("contest", 5*time.Second, "how long the two sides contend for a key")
 
-// turns is what one side saw of a contest. Times are in ms: Medusa's come as JSON.
-type turns struct {
-	Turns    int       `json:"turns"`
-	Overlaps int       `json:"overlaps"` // how often another was inside
-	Waits    []float64 `json:"waits"`
-	Timeouts int       `json:"timeouts"` // waits that ended without the lock
-	Errors   []string  `json:"errors"`
+// turn is one request for the key. Times are in ms since 1970; zero is never.
+type turn struct {
+	Asked  float64 `json:"asked"`
+	Began  float64 `json:"began"`
+	Ended  float64 `json:"ended"`
+	GaveUp float64 `json:"gaveUp"`
 }
 
-func (s *turns) String() string {
-	sorted := slices.Sorted(slices.Values(s.Waits))
-	if len(sorted) == 0 {
-		return fmt.Sprintf("%+v", *s)
-	}
-	at := func(q float64) float64 { return sorted[int(q*float64(len(sorted)-1))] }
-	return fmt.Sprintf("%d turns, waited p50 %.1f ms, p99 %.1f ms, longest %.1f ms, %d timeouts, %d overlaps, errors %q",
-		s.Turns, at(0.5), at(0.99), at(1), s.Timeouts, s.Overlaps, s.Errors)
+// until is when its wait was over.
+func (t turn) until() float64 { return cmp.Or(t.Began, t.GaveUp) }
+
+// seen is what one side saw of a contest.
+type seen struct {
+	Turns    []turn   `json:"turns"`
+	Overlaps int      `json:"overlaps"` // how often another was inside
+	Errors   []string `json:"errors"`
 }
 
-func (s *turns) longest() time.Duration {
-	if len(s.Waits) == 0 {
-		return time.Hour // it has waited in vain
+// served says how often the side was inside.
+func (s *seen) served() (n int) {
+	for _, t := range s.Turns {
+		if t.Began > 0 {
+			n++
+		}
 	}
-	return time.Duration(slices.Max(s.Waits) * float64(time.Millisecond))
+	return n
 }
 
 // contest is how two sides contend.
@@ -53,48 +55,28 @@ type contest struct {
 // run has both sides contend for a key. Whoever is inside puts a witness of its own into
 // Redis, and takes it away again: that it was there already, or is another's in the end,
 // shows that two were inside.
-func (c contest) run(b *both) (ours, theirs *turns) {
+func (c contest) run(b *both, during time.Duration) (ours, theirs *seen) {
 	b.t.Helper()
 	const key, witness = "prod_123", "witness"
-	b.redis.Del(bg, witness)
 	medusa := b.store.send("contend", map[string]any{
-		"key": key, "witness": witness, "self": "medusa", "forMs": contestTime.Milliseconds(),
+		"key": key, "witness": witness, "self": "medusa", "forMs": during.Milliseconds(),
 		"insideMs": c.inside.Milliseconds(), "outsideMs": c.outside.Milliseconds(), "wait": c.wait.Seconds(),
 	})
-	ours, theirs = &turns{}, &turns{}
+	ours, theirs = &seen{}, &seen{}
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	end := time.Now().Add(*contestTime)
+	end := time.Now().Add(during)
 	for i := range c.callers {
 		self := fmt.Sprint("ours ", i)
 		all.Go(func() {
 			for time.Now().Before(end) {
-				asked := time.Now()
-				began := asked
-				overlaps := 0
-				err := b.locks.Execute(bg, locking.Keys(key), func(ctx context.Context) error {
-					began = time.Now()
-					if !b.redis.SetNX(ctx, witness, self, 0).Val() {
-						overlaps++
-					}
-					pass(c.inside)
-					if b.redis.GetDel(ctx, witness).Val() != self {
-						overlaps++
-					}
-					return ctx.Err()
-				}, locking.Wait(c.wait))
+				t, overlaps, err := c.turn(b, key, witness, self)
 				mu.Lock()
-				switch {
-				case err == nil:
-					ours.Turns++
-				case errors.Is(err, locking.ErrTimeout):
-					ours.Timeouts++
-					began = time.Now()
-				default:
+				ours.Turns = append(ours.Turns, t)
+				ours.Overlaps += overlaps
+				if err != nil {
 					ours.Errors = append(ours.Errors, err.Error())
 				}
-				ours.Overlaps += overlaps
-				ours.Waits = append(ours.Waits, began.Sub(asked).Seconds()*1000)
 				mu.Unlock()
 				pass(c.outside)
 			}
@@ -112,11 +94,34 @@ func (c contest) run(b *both) (ours, theirs *turns) {
 	if err := json.Unmarshal(medusa.result, theirs); err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Logf("for %s, each inside %s and outside %s", *contestTime, c.inside, c.outside)
-	b.t.Logf("ours (%d callers): %s", c.callers, ours)
-	b.t.Logf("Medusa (1 caller): %s", theirs)
 	return ours, theirs
 }
+
+// turn is one of our requests, and what comes of it.
+func (c contest) turn(b *both, key, witness, self string) (t turn, overlaps int, err error) {
+	t.Asked = millis()
+	err = b.locks.Execute(bg, locking.Keys(key), func(ctx context.Context) error {
+		t.Began = millis()
+		if !b.redis.SetNX(ctx, witness, self, 0).Val() {
+			overlaps++
+		}
+		pass(c.inside)
+		if b.redis.GetDel(ctx, witness).Val() != self {
+			overlaps++
+		}
+		t.Ended = millis()
+		return ctx.Err()
+	}, locking.Wait(c.wait))
+	if err != nil {
+		t.GaveUp = millis()
+	}
+	if errors.Is(err, locking.ErrTimeout) && t.Began == 0 {
+		err = nil
+	}
+	return t, overlaps, err
+}
+
+func millis() float64 { return float64(time.Now().UnixMicro()) / 1000 }
 
 // pass lets time pass that somebody spends on work.
 func pass(d time.Duration) {
@@ -125,53 +130,68 @@ func pass(d time.Duration) {
 	}
 }
 
-// exclusive checks that never two were inside, and that nothing went wrong.
-func (c contest) exclusive(b *both) (ours, theirs *turns) {
+// idle is the longest time for which somebody of one side waited while nobody had the
+// key. Others are the other side.
+func (s *seen) idle(others *seen) time.Duration {
+	var holds []turn
+	for _, t := range append(slices.Clone(s.Turns), others.Turns...) {
+		if t.Began > 0 {
+			holds = append(holds, t)
+		}
+	}
+	slices.SortFunc(holds, func(a, b turn) int { return cmp.Compare(a.Began, b.Began) })
+	longest := 0.0
+	for _, t := range s.Turns {
+		from := t.Asked
+		first, _ := slices.BinarySearchFunc(holds, from, func(h turn, at float64) int { return cmp.Compare(h.Ended, at) })
+		for _, h := range holds[first:] {
+			if h.Began >= t.until() {
+				break
+			}
+			longest = max(longest, h.Began-from)
+			from = max(from, h.Ended)
+		}
+		longest = max(longest, t.until()-from)
+	}
+	return time.Duration(longest * float64(time.Millisecond))
+}
+
+// report prints what a side saw.
+func (s *seen) report(t *testing.T, name string, others *seen) {
+	t.Helper()
+	var waits []float64
+	for _, turn := range s.Turns {
+		waits = append(waits, turn.until()-turn.Asked)
+	}
+	if len(waits) == 0 {
+		t.Errorf("%s never asked", name)
+		return
+	}
+	slices.Sort(waits)
+	at := func(q float64) float64 { return waits[int(q*float64(len(waits)-1))] }
+	t.Logf("%s: served %d of %d times; waited p50 %.1f ms, p99 %.1f ms, longest %.1f ms; longest while nobody had the key %.1f ms",
+		name, s.served(), len(waits), at(0.5), at(0.99), at(1), s.idle(others).Seconds()*1000)
+}
+
+// judged checks that never two were inside, that nothing went wrong, and that nobody
+// waited for a free key longer than its provider's interval, three times that at the most.
+func (c contest) judged(b *both, during time.Duration) (ours, theirs *seen) {
 	b.t.Helper()
-	ours, theirs = c.run(b)
+	ours, theirs = c.run(b, during)
+	b.t.Logf("for %s, each inside %s and outside %s", during, c.inside, c.outside)
+	ours.report(b.t, fmt.Sprintf("ours (%d callers)", c.callers), theirs)
+	theirs.report(b.t, "Medusa (1 caller)", ours)
 	if n := ours.Overlaps + theirs.Overlaps; n > 0 {
 		b.t.Errorf("two were inside %d times", n)
 	}
-	for _, s := range []*turns{ours, theirs} {
-		if len(s.Errors) > 0 {
-			b.t.Errorf("errors: %q", s.Errors)
-		}
+	if list := append(ours.Errors, theirs.Errors...); len(list) > 0 {
+		b.t.Errorf("errors: %q", list)
+	}
+	if d := ours.idle(theirs); d > 3*ourTick {
+		b.t.Errorf("we waited for %s while nobody had the key; a tick is %s", d, ourTick)
+	}
+	if d := theirs.idle(ours); d > 3*storeRetry {
+		b.t.Errorf("Medusa waited for %s while nobody had the key; it polls at least every %s", d, storeRetry)
 	}
 	return ours, theirs
-}
-
-func TestNeverTwoAreInsideAndNeitherSideStarves(t *testing.T) {
-	ours, theirs := contest{callers: 1, inside: 5 * time.Millisecond, outside: 5 * time.Millisecond, wait: 5 * time.Second}.exclusive(startBoth(t))
-	if d := ours.longest(); d > ourTick {
-		t.Errorf("we waited for %s, a tick is %s", d, ourTick)
-	}
-	if d := theirs.longest(); d > storeRetry {
-		t.Errorf("Medusa waited for %s; it polls at least every %s", d, storeRetry)
-	}
-}
-
-func TestTheWitnessSeesTwoWhoDoNotExcludeEachOther(t *testing.T) {
-	b := startBoth(t)
-	b.locks = startService(t, lockredis.Config{RedisURL: b.server.URL(), Namespace: "elsewhere:"})
-	before := *contestTime
-	*contestTime = time.Second
-	defer func() { *contestTime = before }()
-	ours, theirs := contest{callers: 1, inside: 5 * time.Millisecond, wait: 5 * time.Second}.run(b)
-	if ours.Overlaps+theirs.Overlaps == 0 {
-		t.Error("they share no lock, and the witness saw nothing")
-	}
-}
-
-func TestExplore(t *testing.T) {
-	for _, c := range []contest{
-		{1, 5 * time.Millisecond, 0, 5 * time.Second},
-		{1, 5 * time.Millisecond, 1 * time.Millisecond, 5 * time.Second},
-		{1, 5 * time.Millisecond, 20 * time.Millisecond, 5 * time.Second},
-		{2, 5 * time.Millisecond, 5 * time.Millisecond, 5 * time.Second},
-		{4, 5 * time.Millisecond, 5 * time.Millisecond, 5 * time.Second},
-		{4, 5 * time.Millisecond, 50 * time.Millisecond, 5 * time.Second},
-		{8, 5 * time.Millisecond, 0, 5 * time.Second},
-	} {
-		t.Run(fmt.Sprint(c), func(t *testing.T) { c.exclusive(startBoth(t)) })
-	}
 }

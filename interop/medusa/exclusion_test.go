@@ -67,6 +67,16 @@ func TestAKeyHasOneHolderOnBothSides(t *testing.T) {
 		b.has(key+" behind", "")
 		b.store.release(key, "")
 	})
+	// Medusa takes many keys one by one, and does not give back what it got when one fails.
+	b.rule("of keys of which we have one, Medusa keeps the others", func(b *both, key string) {
+		lock := b.take(key)
+		if _, err := b.store.ask("acquire", lockRequest{[]string{key + " before", key}, lockArgs{}}); err == nil {
+			b.t.Error("Medusa gets what we have")
+		}
+		b.has(key+" before", "*")
+		b.store.release(key+" before", "")
+		b.free(lock)
+	})
 	b.rule("one of our many keys Medusa does not get", func(b *both, key string) {
 		lock, err := b.locks.Acquire(bg, locking.Keys(key, key+" 2", key+" 3"))
 		if err != nil {

@@ -72,7 +72,7 @@ func TestTheLockOfAJobIsRenewedOnBothSides(t *testing.T) {
 	})
 	b.rule("our job keeps Medusa out for longer than its lease", func(b *both, key string) {
 		err := b.locks.Execute(bg, locking.Keys(key), func(ctx context.Context) error {
-			if _, err := b.store.ask("execute", lockRequest{[]string{key}, lockArgs{Timeout: 3}}); err == nil || err.Error() != locking.ErrTimeout.Error()+" (conflict)" {
+			if _, err := b.store.ask("execute", lockRequest{[]string{key}, lockArgs{Timeout: 3}}); err == nil || err.Error() != timedOut+" (conflict)" {
 				b.t.Errorf("Medusa got %v", err)
 			}
 			return ctx.Err()

@@ -19,6 +19,9 @@ import (
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 )
 
+// timedOut is what Medusa's execute says when it has waited in vain.
+const timedOut = "Timed-out acquiring lock."
+
 // patience bounds what has to happen some time, and no promise is about.
 const patience = 20 * time.Second
 

@@ -1,24 +1,22 @@
-// One side of a contest for a key: see contest_test.go, which has the other.
+// One side of a contest for a key: contest_test.go has the other.
 import { Redis } from "ioredis"
 import { setTimeout as sleep } from "node:timers/promises"
 
 // Takes and gives back the key until the time is over. Whoever is inside puts a witness
 // of its own into Redis and takes it away again; that it was there already, or is another's
-// in the end, shows that two were inside. Returns what was seen; all times are in ms.
+// in the end, shows that two were inside. Returns what was seen; times are in ms since 1970.
 export async function contend(locking, { key, witness, self, forMs, insideMs, outsideMs, wait }) {
   const redis = new Redis(process.env.LOCKING_REDIS_URL)
-  const seen = { turns: 0, overlaps: 0, waits: [], timeouts: 0, errors: [] }
-  const end = Date.now() + forMs
+  const seen = { turns: [], overlaps: 0, errors: [] }
   const now = () => performance.timeOrigin + performance.now()
-  while (Date.now() < end) {
-    const asked = now()
-    let began
+  const end = now() + forMs
+  while (now() < end) {
+    const turn = { asked: now() }
     try {
       await locking.execute(
         key,
         async () => {
-          began = now()
-          seen.waits.push(began - asked)
+          turn.began = now()
           if ((await redis.set(witness, self, "NX")) !== "OK") {
             seen.overlaps++
           }
@@ -26,19 +24,18 @@ export async function contend(locking, { key, witness, self, forMs, insideMs, ou
           if ((await redis.getdel(witness)) !== self) {
             seen.overlaps++
           }
-          seen.turns++
+          turn.ended = now()
         },
-        wait ? { timeout: wait } : undefined
+        { timeout: wait }
       )
     } catch (error) {
-      if (!began && error.message === "Timed-out acquiring lock.") {
-        seen.timeouts++
-        seen.waits.push(now() - asked)
-      } else {
+      turn.gaveUp = now()
+      if (turn.began || error.message !== "Timed-out acquiring lock.") {
         seen.errors.push(error.message)
         await sleep(10)
       }
     }
+    seen.turns.push(turn)
     await sleep(outsideMs)
   }
   await redis.quit()

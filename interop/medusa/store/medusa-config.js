@@ -6,6 +6,8 @@ export default [
   {
     resolve: "@medusajs/locking",
     options: {
+      // In 2.21 this counts here, not among the provider's own options; undefined is 1000 ms.
+      maximumRetryInterval: process.env.LOCKING_MAXIMUM_RETRY_INTERVAL,
       providers: [
         {
           resolve: "@medusajs/locking-redis",
