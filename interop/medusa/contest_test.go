@@ -184,7 +184,7 @@ func (c contest) judged(b *both, during time.Duration) (ours, theirs *seen) {
 	if n := ours.Overlaps + theirs.Overlaps; n > 0 {
 		b.t.Errorf("two were inside %d times", n)
 	}
-	if list := append(ours.Errors, theirs.Errors...); len(list) > 0 {
+	if list := slices.Concat(ours.Errors, theirs.Errors); len(list) > 0 {
 		b.t.Errorf("errors: %q", list)
 	}
 	if d := ours.idle(theirs); d > 3*ourTick {

@@ -209,12 +209,12 @@ func (s *process) read(out io.Reader, ready chan struct{}) {
 		s.mu.Lock()
 		c := s.calls[m.ID]
 		s.mu.Unlock()
-		switch {
-		case m.Event == "ready":
+		switch m.Event {
+		case "ready":
 			close(ready)
-		case m.Event == "runs":
+		case "runs":
 			close(c.runs)
-		case m.Event == "aborted":
+		case "aborted":
 			close(c.aborted)
 		default:
 			if c.result = m.OK; m.Error != nil {
