@@ -18,19 +18,19 @@ type Kind string
 // The kinds of operations. Acquire waits, Try does not. A Cancel is an Acquire whose
 // context ends soon.
 const (
-	Acquire     Kind = "acquire"
-	Try         Kind = "try"
-	Cancel      Kind = "cancel"
-	Join        Kind = "join"     // an acquire of an owner that has the key already
-	Takeover    Kind = "takeover" // the same with a higher generation
-	Outdated    Kind = "outdated" // the same with a lower one
-	Extend      Kind = "extend"
-	Release     Kind = "release"
-	ReleaseAll  Kind = "release all"
-	Force       Kind = "force"     // without Now: the holder is told
-	ForceNow    Kind = "force now" // the key goes on at once
-	Inspect     Kind = "inspect"
-	Lapse       Kind = "lapse" // nobody calls it: a hold's time runs out
+	Acquire    Kind = "acquire"
+	Try        Kind = "try"
+	Cancel     Kind = "cancel"
+	Join       Kind = "join"     // an acquire of an owner that has the key already
+	Takeover   Kind = "takeover" // the same with a higher generation
+	Outdated   Kind = "outdated" // the same with a lower one
+	Extend     Kind = "extend"
+	Release    Kind = "release"
+	ReleaseAll Kind = "release all"
+	Force      Kind = "force"     // without Now: the holder is told
+	ForceNow   Kind = "force now" // the key goes on at once
+	Inspect    Kind = "inspect"
+	Lapse      Kind = "lapse" // nobody calls it: a hold's time runs out
 )
 
 // Outcome is what is known of an operation.

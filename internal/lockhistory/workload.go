@@ -19,12 +19,17 @@ type Workload struct {
 	Ops     int64 // the workers end when there are so many operations
 	Workers int
 	Keys    int // that are in use at a time; the first is the hot one
+	// Prefix begins the keys' names: no two histories have keys in common.
+	Prefix string
 	// Era is after how many operations of this process other keys are used: a key's
 	// history is to stay short.
 	Era int64
 	// Wait is how long requests wait at most, and Full the time to live of a hold that
-	// is not to lapse; zero is for ever.
+	// is not to lapse.
 	Wait, Full time.Duration
+	// Forever is how many in a hundred have no time to live. Where processes die there
+	// must be none.
+	Forever int
 }
 
 // The times of holds that are meant to lapse, of waiting that ends soon, and of use.
@@ -110,7 +115,7 @@ func (s *session) key() string {
 }
 
 func (s *session) nth(n int) string {
-	return fmt.Sprintf("%d-%d", s.done.Load()/s.Era, n)
+	return fmt.Sprintf("%s%d-%d", s.Prefix, s.done.Load()/s.Era, n)
 }
 
 // owner is a new one, of one of the kinds that providers treat differently.
@@ -157,8 +162,11 @@ func (s *session) count(n int) { s.done.Add(int64(n)) }
 // request is one of many kinds.
 func (s *session) request() (Kind, driver.Request) {
 	req := driver.Request{Keys: s.keys(), Owner: s.owner(), TTL: s.Full, Wait: s.Wait}
-	if s.chance(3) {
+	switch n := s.rand.IntN(100); {
+	case n < 3:
 		req.TTL = shortLeast + s.upTo(shortMost-shortLeast)
+	case n < 3+s.Forever:
+		req.TTL = 0
 	}
 	switch n := s.rand.IntN(100); {
 	case n < 25:
@@ -185,10 +193,9 @@ func (s *session) use(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	t := &taken{req: req, holds: holds(g)}
-	for i, h := range t.holds {
+	t := &taken{req: req, holds: holds(g), lapses: req.TTL > 0 && req.TTL < shortMost}
+	for _, h := range t.holds {
 		s.known.add(h)
-		t.lapses = t.lapses || !g.Holds[i].Until.IsZero() && !g.Holds[i].Offer && req.TTL < shortMost
 	}
 	s.hold(ctx, t)
 	s.giveBack(ctx, t)
@@ -225,6 +232,10 @@ func (s *session) hold(ctx context.Context, t *taken) {
 	}
 	if named && s.chance(15) {
 		s.takeOver(ctx, t)
+	}
+	if s.chance(4) {
+		s.count(1)
+		_ = s.Force(ctx, t.holds[0], s.chance(50))
 	}
 	if s.chance(30) {
 		s.pause(ctx, s.upTo(useMost))
@@ -267,21 +278,20 @@ func (s *session) takeOver(ctx context.Context, t *taken) {
 		_ = s.Release(ctx, t.old)
 	}
 	if late := (&taken{req: t.req}); s.chance(30) && s.again(ctx, late, Outdated, gen) {
-		s.count(1) // it was not held any more
-		_ = s.Release(ctx, late.holds)
+		s.count(1)
+		s.free(ctx, late.holds) // the newer one is not held any more
 	}
 }
 
 // giveBack ends the session.
 func (s *session) giveBack(ctx context.Context, t *taken) {
-	switch {
-	case t.req.Owner != driver.Anonymous && s.chance(10):
-		s.count(1)
-		_ = s.ReleaseAll(ctx, t.req.Owner, t.req.Keys)
-	case t.lapses && s.chance(20): // it is left to lapse
-	default:
-		s.count(1)
-		_ = s.Release(ctx, t.holds)
+	if t.lapses && s.chance(20) {
+		return // it is left to lapse
+	}
+	all := t.req.Owner != driver.Anonymous && s.chance(10)
+	s.count(1)
+	if !all || s.ReleaseAll(ctx, t.req.Owner, t.req.Keys) != nil {
+		s.free(ctx, t.holds)
 	}
 	if s.chance(10) {
 		s.count(1)
@@ -290,6 +300,14 @@ func (s *session) giveBack(ctx context.Context, t *taken) {
 	if s.chance(10) {
 		s.count(1)
 		_ = s.Release(ctx, t.holds)
+	}
+}
+
+// free releases until there is an answer: what has no time to live would stay.
+func (s *session) free(ctx context.Context, holds []driver.Hold) {
+	for s.Release(ctx, holds) != nil && ctx.Err() == nil {
+		s.count(1)
+		s.pause(ctx, useMost)
 	}
 }
 

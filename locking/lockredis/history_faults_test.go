@@ -1,0 +1,135 @@
+package lockredis_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/lockhistory"
+	"github.com/lockstep-dev/lockstep/internal/redistest"
+	"github.com/lockstep-dev/lockstep/locking/lockredis"
+)
+
+// faults are protocols that are broken in one place.
+var faults = map[string][]lockredis.Fault{
+	"a release does not compare the token": {{
+		File: "release.lua",
+		Old:  "if token ~= '0' and (had ~= owner or current ~= token or tonumber(expires) ~= call('PEXPIRETIME', lock)) then",
+		New:  "if false then",
+	}},
+	"a release does not compare the owner": {{
+		File: "release.lua",
+		Old:  "if call('GET', lock) ~= owner then",
+		New:  "owner = call('GET', lock) or owner\n  if call('GET', lock) ~= owner then",
+	}, {
+		File: "release.lua",
+		Old:  "if token ~= '0' and (had ~= owner or current ~= token",
+		New:  "if token ~= '0' and (current ~= token",
+	}, {
+		File: "release.lua",
+		Old:  "  unlist(owner, lock)\n    return { 1, told, 0 }",
+		New:  "  return { 1, told, 0 }",
+	}},
+	"a hand-over goes to the last in line": {{
+		File: "release.lua",
+		Old:  "local first = call('ZPOPMIN', queue)",
+		New:  "local first = call('ZPOPMAX', queue)",
+	}},
+	"a hand-over goes to several at once": {{
+		File: "release.lua",
+		Old:  "return 'done'",
+		New:  "hand_over(lock, queue)\n        return 'done'",
+	}},
+	"tokens do not rise": {{
+		File: "plain.lua",
+		Old:  "if last and (#last ~= 16 or last >= token) then",
+		New:  "if last then\n    return last\n  end\n  if false then",
+	}},
+	"an extend revives a lapsed hold that another has by now": {{
+		File: "extend.lua",
+		Old:  "if not r or r.token ~= token then",
+		New: `if not r and holder(lock) then
+    r = { owner = owner, epoch = 0, attempt = 0, token = token, request = 'revived.1', process = 'revived' }
+    r.expires = wanted
+    keep(lock, r)
+  end
+  if not r or r.token ~= token then`,
+	}},
+	"a cancel frees what another one has": {{
+		File: "cancel.lua",
+		Old:  "local r = holder(lock) == owner and record(lock)",
+		New:  "local r = holder(lock) and record(lock)",
+	}, {
+		File: "cancel.lua",
+		Old:  "if r and of(r, id) and not later(r)",
+		New:  "if r and not later(r)",
+	}, {
+		File: "cancel.lua",
+		Old:  "if #others == 0 then",
+		New:  "if true then",
+	}},
+	"a takeover keeps the token": {{
+		File: "queue.lua",
+		Old:  "token = mint(), expires = expires,",
+		New:  "token = type(own) == 'table' and own.token or mint(), expires = expires,",
+	}},
+	"an earlier generation takes over from a later one": {{
+		File: "queue.lua",
+		Old:  "if r and (r.revoked or w.epoch < r.epoch or (w.epoch == r.epoch and w.attempt < r.attempt)) then",
+		New:  "if r and r.revoked then",
+	}},
+	"what was taken by force goes on at once": {{
+		File: "force.lua",
+		Old:  "if at_once then",
+		New:  "if true then",
+	}},
+	"a lock lapses before its time": {{
+		File: "acquire.lua",
+		Old:  "expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl)",
+		New:  "expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + math.floor(ttl / 3))",
+	}},
+	"who asks for a free key goes before those that wait for it": {{
+		File: "acquire.lua",
+		Old:  "if values and not values[1] and call('EXISTS', queue) == 0 then",
+		New:  "if values and not values[1] then",
+	}},
+}
+
+// foundWithin is how long a history may need to find a fault.
+const foundWithin = time.Minute
+
+func TestHistoriesFindABrokenProtocolWithinAMinute(t *testing.T) {
+	for name, edits := range faults {
+		t.Run(name, func(t *testing.T) {
+			lockredis.Plant(t, edits...)
+			server := redistest.Start(t)
+			all := providers(t, 2, lockredis.Config{RedisURL: server.URL()})
+			s, began, operations := seed(t), time.Now(), 0
+			ctx, cancel := context.WithTimeout(t.Context(), foundWithin)
+			defer cancel()
+			for n := uint64(0); ctx.Err() == nil; n++ {
+				h := briefly(ctx, t, s+n, all)
+				operations += h.Total()
+				if v := (lockhistory.Judge{Bound: foundWithin}).Check(h); len(v.Faults) > 0 {
+					t.Logf("found after %s and %d operations, %d times; first: %.400s", time.Since(began).Round(time.Millisecond), operations, len(v.Faults), strings.Join(v.Faults[:1], ""))
+					return
+				}
+			}
+			t.Errorf("not found within %s, in %d operations", foundWithin, operations)
+		})
+	}
+}
+
+// briefly records a short history, of keys that none before it had.
+func briefly(ctx context.Context, t *testing.T, seed uint64, all []*lockredis.Provider) lockhistory.History {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a broken lock may be held for ever
+	defer cancel()
+	w := lockhistory.Workload{
+		Seed: seed, Prefix: fmt.Sprint(seed, "-"), Ops: 2000, Workers: 16, Keys: 6, Era: 500,
+		Wait: 2 * time.Second, Full: 2500 * time.Millisecond, Forever: 20,
+	}
+	return together(t, runHistory(ctx, w, all))
+}
