@@ -94,7 +94,7 @@ func providers(t *testing.T, n int, cfg lockredis.Config) []*lockredis.Provider 
 // recorded, and whether answers were lost.
 var rounds = []struct {
 	name string
-	run  func(*testing.T, context.Context) (lockhistory.History, bool)
+	run  func(context.Context, *testing.T) (lockhistory.History, bool)
 }{
 	{"all is well", allIsWell},
 	{"connections are killed and replies lost", connectionsBreak},
@@ -115,7 +115,7 @@ func TestHistoriesOfProcessesInTroubleAreThoseOfALock(t *testing.T) {
 			bound := time.Duration(float64(historyTime) * max(*historyTimes, 1))
 			ctx, cancel := context.WithTimeout(t.Context(), bound)
 			defer cancel()
-			h, lossy := round.run(t, ctx)
+			h, lossy := round.run(ctx, t)
 			if ctx.Err() != nil {
 				t.Errorf("it took longer than %s", bound)
 			}
@@ -133,7 +133,7 @@ func TestHistoriesOfProcessesInTroubleAreThoseOfALock(t *testing.T) {
 	}
 }
 
-func allIsWell(t *testing.T, ctx context.Context) (lockhistory.History, bool) {
+func allIsWell(ctx context.Context, t *testing.T) (lockhistory.History, bool) {
 	server := redistest.Start(t)
 	w := lockhistory.Workload{
 		Seed: seed(t), Ops: operations(36_000), Workers: 24, Keys: 12, Era: 500,
@@ -142,7 +142,7 @@ func allIsWell(t *testing.T, ctx context.Context) (lockhistory.History, bool) {
 	return together(t, runHistory(ctx, w, providers(t, 4, lockredis.Config{RedisURL: server.URL()}))), false
 }
 
-func connectionsBreak(t *testing.T, ctx context.Context) (lockhistory.History, bool) {
+func connectionsBreak(ctx context.Context, t *testing.T) (lockhistory.History, bool) {
 	server := redistest.Start(t)
 	s := seed(t)
 	w := lockhistory.Workload{
@@ -163,7 +163,7 @@ func connectionsBreak(t *testing.T, ctx context.Context) (lockhistory.History, b
 	return together(t, append(recorders, x.noted)), true
 }
 
-func processesDie(t *testing.T, ctx context.Context) (lockhistory.History, bool) {
+func processesDie(ctx context.Context, t *testing.T) (lockhistory.History, bool) {
 	server := redistest.Start(t)
 	s := seed(t)
 	w := lockhistory.Workload{
@@ -181,7 +181,7 @@ func processesDie(t *testing.T, ctx context.Context) (lockhistory.History, bool)
 	return lockhistory.Together(h, together(t, []*lockhistory.Recorder{x.noted})), true
 }
 
-func theServerRestarts(t *testing.T, ctx context.Context) (lockhistory.History, bool) {
+func theServerRestarts(ctx context.Context, t *testing.T) (lockhistory.History, bool) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := seed(t)
 	w := lockhistory.Workload{
