@@ -22,6 +22,9 @@ type Judge struct {
 	Dir string
 }
 
+// Unexplained begins a fault that the search found, behind the key's name.
+const Unexplained = "no order explains its answers"
+
 // Verdict is what was found.
 type Verdict struct {
 	Faults []string
@@ -82,7 +85,7 @@ func (j Judge) judge(k *key, troubles []Trouble) (pairs int, took time.Duration,
 	case porcupine.Unknown:
 		faults = append(faults, fmt.Sprintf("the search among %d operations took longer than %s", len(ops), j.Bound))
 	case porcupine.Illegal:
-		faults = append(faults, "no order explains its answers: "+j.picture(k, ops))
+		faults = append(faults, Unexplained+": "+j.picture(k, ops))
 	}
 	for i := range faults {
 		faults[i] = fmt.Sprintf("%q: %s", k.name, faults[i])

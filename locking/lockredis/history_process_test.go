@@ -179,9 +179,7 @@ func (x *trouble) atProcesses(c *crew) {
 		m.goOn()
 		return true
 	}
-	x.may("process stopped", func() bool { return stop(time.Duration(50+x.rand.IntN(400)) * time.Millisecond) })
-	x.may("process stopped beyond its leases", func() bool { return stop(2500 * time.Millisecond) })
-	x.may("process killed", func() bool {
+	kill := func() bool {
 		m := some()
 		m.kill()
 		c.mu.Lock()
@@ -190,5 +188,10 @@ func (x *trouble) atProcesses(c *crew) {
 		c.mu.Unlock()
 		c.hire()
 		return true
-	})
+	}
+	for range 3 { // more often than what takes long
+		x.may("process stopped", func() bool { return stop(time.Duration(50+x.rand.IntN(400)) * time.Millisecond) })
+		x.may("process killed", kill)
+	}
+	x.may("process stopped beyond its leases", func() bool { return stop(2200 * time.Millisecond) })
 }

@@ -174,7 +174,7 @@ func processesDie(ctx context.Context, t *testing.T) (lockhistory.History, bool)
 	for range 4 {
 		c.hire()
 	}
-	x := newTrouble(t, s, 400*time.Millisecond)
+	x := newTrouble(t, s, 200*time.Millisecond)
 	x.atProcesses(c)
 	x.during(ctx, func() { c.work(ctx, operations(16_000)) })
 	h := c.history()
@@ -189,7 +189,7 @@ func theServerRestarts(ctx context.Context, t *testing.T) (lockhistory.History, 
 		Wait: 5 * time.Second, Full: 3 * time.Second, Forever: 20,
 	}
 	all := providers(t, 4, lockredis.Config{RedisURL: server.URL()})
-	x := newTrouble(t, s, 800*time.Millisecond)
+	x := newTrouble(t, s, 500*time.Millisecond)
 	x.atServer(server)
 	var recorders []*lockhistory.Recorder
 	x.during(ctx, func() { recorders = runHistory(ctx, w, all) })
