@@ -31,6 +31,8 @@ type Verdict struct {
 	Keys   int
 	// Pairs is how many times one request was seen waiting before another one asked.
 	Pairs int
+	// Rejoined is how many joins were told as grants of their own after an answer was lost.
+	Rejoined int
 	// Excused is how many times a turn was excused, by reason.
 	Excused map[string]int
 	Search  time.Duration // by porcupine, over all keys
@@ -55,6 +57,7 @@ func (j Judge) Check(h History) Verdict {
 				pairs, took, faults := j.judge(k, h.Troubles)
 				mu.Lock()
 				v.Pairs += pairs
+				v.Rejoined += k.rejoined
 				v.Search += took
 				v.Longest = max(v.Longest, took)
 				v.Faults = append(v.Faults, faults...)

@@ -3,7 +3,6 @@ package lockhistory
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -169,7 +168,8 @@ func troubled(list []Trouble, op *Op) bool {
 }
 
 // slowCalls are times in which the server, or all of the machine, hardly answered. A
-// call that does not wait takes that long in no other case.
+// call that does not wait takes that long in no other case but a trouble of its own
+// process, which is known.
 func slowCalls(h *History) []Trouble {
 	var list []Trouble
 	for i := range h.Ops {
@@ -179,7 +179,7 @@ func slowCalls(h *History) []Trouble {
 			continue
 		default:
 		}
-		if op.Return != math.MaxInt64 && time.Duration(op.Return-op.Call) > stallMost {
+		if op.Return != Never && time.Duration(op.Return-op.Call) > stallMost && !troubled(h.Troubles, op) {
 			list = append(list, Trouble{Everyone, op.Call, op.Return + int64(aftermath), "a call takes long"})
 		}
 	}

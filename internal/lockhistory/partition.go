@@ -20,6 +20,8 @@ type key struct {
 	ops    []*Op
 	grants []*Op // those that were seen, by token
 	lossy  bool  // answers were lost without anybody having to wait
+	// rejoined is how many joins were told as grants of their own.
+	rejoined int
 }
 
 // byKey sorts a history by keys.
@@ -35,6 +37,10 @@ func byKey(h *History, lossy bool) []*key {
 			keys = append(keys, k)
 		}
 		k.ops = append(k.ops, op)
+		if lossy && k.rejoins(op) {
+			op.Joined = true
+			k.rejoined++
+		}
 		if op.grants() {
 			k.grants = append(k.grants, op)
 		}
@@ -45,6 +51,15 @@ func byKey(h *History, lossy bool) []*key {
 		})
 	}
 	return keys
+}
+
+// rejoins says that a join was told as if it had made the hold, as lockredis does when a
+// join's answer is lost and it is sent again. It is counted, since the contract says
+// otherwise; the hold is the right one.
+func (k *key) rejoins(op *Op) bool {
+	return op.Kind == Join && op.grants() && slices.ContainsFunc(k.grants, func(g *Op) bool {
+		return g.Token == op.Token && g.Owner == op.Owner && g.Gen == op.Gen && g.Return <= op.Call
+	})
 }
 
 // operations is the history as porcupine takes it.

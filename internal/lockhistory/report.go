@@ -35,8 +35,8 @@ func (h History) Total() (total int) {
 
 // Tell says what was judged, and how long that took.
 func Tell(h History, v Verdict) string {
-	return fmt.Sprintf("%d operations on %d keys: %s; seen in front of one that asked later: %d times; turns excused: %s; checked in %s, the longest key in %s",
-		h.Total(), v.Keys, Counts(h.Count()), v.Pairs, Counts(v.Excused), v.Search.Round(time.Millisecond), v.Longest.Round(time.Millisecond))
+	return fmt.Sprintf("%d operations on %d keys: %s; seen in front of one that asked later: %d times; turns excused: %s; joins told as new: %d; checked in %s, the longest key in %s",
+		h.Total(), v.Keys, Counts(h.Count()), v.Pairs, Counts(v.Excused), v.Rejoined, v.Search.Round(time.Millisecond), v.Longest.Round(time.Millisecond))
 }
 
 // Counts lists how many there are of each.

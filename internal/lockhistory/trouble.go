@@ -49,7 +49,7 @@ func (r *Recorder) Trouble(process int, what string) (over func()) {
 	}
 }
 
-// A machine that does not let processes run for so long counts as a trouble.
+// A process that does not run for so long has trouble.
 const (
 	stallTick = 10 * time.Millisecond
 	stallMost = 300 * time.Millisecond
@@ -67,7 +67,7 @@ func (r *Recorder) watchStalls(ctx context.Context) {
 		}
 		now := r.Clock.Now()
 		if time.Duration(now-last) > stallMost {
-			r.troubles.add(Trouble{Everyone, last, now + int64(aftermath), "the machine stalls"})
+			r.troubles.add(Trouble{r.Process, last, now + int64(aftermath), "a process did not run"})
 		}
 		last = now
 	}

@@ -236,6 +236,10 @@ func (s *session) hold(ctx context.Context, t *taken) {
 	if s.chance(4) {
 		s.count(1)
 		_ = s.Force(ctx, t.holds[0], s.chance(50))
+		if s.chance(50) {
+			s.count(1)
+			_, _ = s.Extend(ctx, t.req, t.holds)
+		}
 	}
 	if s.chance(30) {
 		s.pause(ctx, s.upTo(useMost))

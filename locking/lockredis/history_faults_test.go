@@ -137,7 +137,7 @@ func TestHistoriesFindNothingInTheWholeProtocol(t *testing.T) {
 // briefly records a short history, of keys that none before it had.
 func briefly(ctx context.Context, t *testing.T, seed uint64, all []*lockredis.Provider) lockhistory.History {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a broken lock may be held for ever
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // a broken lock may be held for ever
 	defer cancel()
 	w := lockhistory.Workload{
 		Seed: seed, Prefix: fmt.Sprint(seed, "-"), Ops: 2000, Workers: 16, Keys: 6, Era: 500,

@@ -136,7 +136,7 @@ func TestHistoriesOfProcessesInTroubleAreThoseOfALock(t *testing.T) {
 func allIsWell(ctx context.Context, t *testing.T) (lockhistory.History, bool) {
 	server := redistest.Start(t)
 	w := lockhistory.Workload{
-		Seed: seed(t), Ops: operations(36_000), Workers: 24, Keys: 12, Era: 500,
+		Seed: seed(t), Ops: operations(32_000), Workers: 24, Keys: 12, Era: 500,
 		Wait: 20 * time.Second, Full: 20 * time.Second, Forever: 50,
 	}
 	return together(t, runHistory(ctx, w, providers(t, 4, lockredis.Config{RedisURL: server.URL()}))), false
@@ -176,7 +176,7 @@ func processesDie(ctx context.Context, t *testing.T) (lockhistory.History, bool)
 	}
 	x := newTrouble(t, s, 200*time.Millisecond)
 	x.atProcesses(c)
-	x.during(ctx, func() { c.work(ctx, operations(16_000)) })
+	x.during(ctx, func() { c.work(ctx, operations(30_000)) })
 	h := c.history()
 	return lockhistory.Together(h, together(t, []*lockhistory.Recorder{x.noted})), true
 }
@@ -185,11 +185,11 @@ func theServerRestarts(ctx context.Context, t *testing.T) (lockhistory.History, 
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := seed(t)
 	w := lockhistory.Workload{
-		Seed: s, Ops: operations(4_000), Workers: 16, Keys: 12, Era: 500,
+		Seed: s, Ops: operations(5_000), Workers: 16, Keys: 12, Era: 500,
 		Wait: 5 * time.Second, Full: 3 * time.Second, Forever: 20,
 	}
 	all := providers(t, 4, lockredis.Config{RedisURL: server.URL()})
-	x := newTrouble(t, s, 500*time.Millisecond)
+	x := newTrouble(t, s, 600*time.Millisecond)
 	x.atServer(server)
 	var recorders []*lockhistory.Recorder
 	x.during(ctx, func() { recorders = runHistory(ctx, w, all) })
