@@ -14,10 +14,10 @@ type Recorder struct {
 	// which began is known even if the process is killed.
 	Say func(Op)
 
-	mu     sync.Mutex
-	serial int
-	ops    []Op
-	troubles
+	mu      sync.Mutex
+	serial  int
+	ops     []Op
+	trouble troubles
 }
 
 // NewRecorder returns a recorder of the process with that number.
@@ -69,7 +69,7 @@ type History struct {
 func (r *Recorder) History() History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return History{slices.Clone(r.ops), r.troubles.list()}
+	return History{slices.Clone(r.ops), r.trouble.list()}
 }
 
 // Heard is the history of a process that has said all this.

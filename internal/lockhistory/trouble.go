@@ -45,7 +45,7 @@ const aftermath = 4 * time.Second
 func (r *Recorder) Trouble(process int, what string) (over func()) {
 	from := r.Clock.Now()
 	return func() {
-		r.troubles.add(Trouble{process, from, r.Clock.Now() + int64(aftermath), what})
+		r.trouble.add(Trouble{process, from, r.Clock.Now() + int64(aftermath), what})
 	}
 }
 
@@ -67,7 +67,7 @@ func (r *Recorder) watchStalls(ctx context.Context) {
 		}
 		now := r.Clock.Now()
 		if time.Duration(now-last) > stallMost {
-			r.troubles.add(Trouble{r.Process, last, now + int64(aftermath), "a process did not run"})
+			r.trouble.add(Trouble{r.Process, last, now + int64(aftermath), "a process did not run"})
 		}
 		last = now
 	}
