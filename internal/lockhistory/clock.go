@@ -8,7 +8,21 @@ import "time"
 type Clock struct{ base time.Time }
 
 // NewClock returns a clock.
-func NewClock() *Clock { return &Clock{time.Now()} }
+func NewClock() *Clock { return &Clock{bothClocks()} }
+
+// bothClocks reads the wall clock and the monotonic one at the same moment. A process
+// that is interrupted between the two readings reads them again: two that follow each
+// other closely then do not agree.
+func bothClocks() time.Time {
+	a := time.Now()
+	for {
+		b := time.Now()
+		if wall := time.Duration(b.UnixNano() - a.UnixNano()); (wall-b.Sub(a)).Abs() < time.Microsecond && b.Sub(a) < 10*time.Microsecond {
+			return b
+		}
+		a = b
+	}
+}
 
 // Now is the present moment.
 func (c *Clock) Now() int64 { return c.At(time.Now()) }
@@ -23,6 +37,6 @@ func (c *Clock) At(t time.Time) int64 {
 
 // Jumped is by how much the wall clock was set since the start of this clock.
 func (c *Clock) Jumped() time.Duration {
-	now := time.Now()
+	now := bothClocks()
 	return time.Duration(now.UnixNano()-c.base.UnixNano()) - now.Sub(c.base)
 }

@@ -23,13 +23,22 @@ func TestHistoriesOfLocksInMemoryAreThoseOfALock(t *testing.T) {
 		}
 	})
 	r := lockhistory.NewRecorder(0)
-	w := lockhistory.Workload{Seed: 1, Ops: 30_000, Workers: 32, Keys: 8, Era: 3000, Wait: 20 * time.Second}
-	w.Run(t.Context(), p, r)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	w := lockhistory.Workload{
+		Seed: uint64(time.Now().UnixNano()), Ops: 30_000, Workers: 32, Keys: 8, Era: 3000,
+		Wait: 20 * time.Second, Full: 20 * time.Second, Forever: 50,
+	}
+	t.Logf("the seed is %d", w.Seed)
+	w.Run(ctx, p, r)
 	h := r.History()
 	v := lockhistory.Judge{Bound: 20 * time.Second, Dir: os.TempDir()}.Check(h)
 	t.Log(lockhistory.Tell(h, v))
 	for _, fault := range v.Faults {
 		t.Error(fault)
+	}
+	if ctx.Err() != nil {
+		t.Errorf("it took longer than a minute")
 	}
 	if v.Pairs == 0 {
 		t.Error("nobody was seen waiting when another one asked: the order was not judged")

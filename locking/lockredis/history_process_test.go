@@ -47,7 +47,7 @@ func (c child) history() {
 		c.must(err)
 		c.say("trouble", string(text))
 	}
-	if d := r.Clock.Jumped(); d.Abs() > time.Millisecond {
+	if d := r.Clock.Jumped(); d.Abs() > 20*time.Microsecond {
 		c.say("jumped", d)
 	}
 	c.say("done")
