@@ -189,9 +189,12 @@ func (x *trouble) atProcesses(c *crew) {
 		c.hire()
 		return true
 	}
-	for range 3 { // more often than what takes long
-		x.may("process stopped", func() bool { return stop(time.Duration(50+x.rand.IntN(400)) * time.Millisecond) })
+	briefly := func() bool { return stop(time.Duration(50+x.rand.IntN(400)) * time.Millisecond) }
+	x.may("process stopped", briefly)
+	x.may("process killed", kill)
+	x.may("process stopped beyond its leases", func() bool { return stop(2200 * time.Millisecond) })
+	for range 2 { // what takes long is not to happen most
+		x.may("process stopped", briefly)
 		x.may("process killed", kill)
 	}
-	x.may("process stopped beyond its leases", func() bool { return stop(2200 * time.Millisecond) })
 }
