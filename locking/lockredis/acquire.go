@@ -44,14 +44,17 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 // acquireGroups takes the keys of several slots, one slot after the other.
 func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
 	id := p.requestID()
+	asks := make([]*ask, 0, len(groups))
 	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
 	for i := range groups {
-		holds, err := p.take(ctx, &ask{req: req, group: &groups[i], id: id}, deadline)
+		a := &ask{req: req, group: &groups[i], id: id}
+		asks = append(asks, a)
+		holds, err := p.take(ctx, a, deadline)
 		if err == nil && i < len(groups)-1 {
 			err = p.confirm(ctx, req.TTL, holds)
 		}
 		if err != nil {
-			return driver.Grant{}, errors.Join(err, p.cancel(ctx, req.Owner, id, groups[:i+1]))
+			return driver.Grant{}, errors.Join(err, p.cancel(ctx, asks...))
 		}
 		p.owe(groups[i].hub, len(holds), req.TTL)
 		for n, at := range groups[i].at {
@@ -94,6 +97,14 @@ func (p *Provider) requestID() string {
 
 // take takes the keys of one group. A zero deadline is no waiting.
 func (p *Provider) take(ctx context.Context, a *ask, deadline time.Time) ([]driver.Granted, error) {
+	holds, err := p.obtain(ctx, a, deadline)
+	if a.unanswered { // one that comes when this one has been released would hold for nobody
+		p.waits.leaveLater(a.leaving(holds))
+	}
+	return holds, err
+}
+
+func (p *Provider) obtain(ctx context.Context, a *ask, deadline time.Time) ([]driver.Granted, error) {
 	if deadline.IsZero() {
 		return p.try(ctx, a)
 	}
@@ -162,7 +173,7 @@ func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err e
 	if flying, ok := errors.AsType[*inFlightError](err); ok {
 		p.takeBackLater(a, flying.done)
 	} else if a.unanswered || a.place > 0 {
-		if e := p.cancel(ctx, a.req.Owner, a.id, []group{*a.group}); e != nil && a.req.TTL == 0 {
+		if e := p.cancel(ctx, a); e != nil && a.req.TTL == 0 {
 			err = errors.Join(err, e)
 		}
 	}
@@ -180,9 +191,11 @@ func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err e
 // takeBackLater takes a request back when the command that is on its way has ended:
 // a give-back that overtook it would find nothing.
 func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
+	own := *a
+	a.unanswered = false
 	take := func() {
-		<-done                                                                   // the client's read timeout bounds it
-		_ = p.cancel(context.Background(), a.req.Owner, a.id, []group{*a.group}) // it has noted what is left to do
+		<-done                                   // the client's read timeout bounds it
+		_ = p.cancel(context.Background(), &own) // it has noted what is left to do
 	}
 	if p.life.enter() != nil { // the provider is closing, and waits for this call
 		take()
@@ -240,26 +253,33 @@ func (p *Provider) await(ctx context.Context, w *wait, deadline time.Time) ([]dr
 	if p.waits.drop(w) {
 		return w.holds, w.err
 	}
-	_ = p.cancel(ctx, w.ask.req.Owner, w.ask.id, []group{*w.ask.group}) // it has noted what is left to do
+	_ = p.cancel(ctx, w.ask) // it has noted what is left to do
 	return nil, reason
 }
 
-// cancel frees what a request took and leaves the queue, and nothing else. The
+// cancel frees what requests took and leaves the queues, and nothing else. The
 // caller's context may have ended. Where the server cannot be reached it is tried
 // again at each tick.
-func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group) error {
+func (p *Provider) cancel(ctx context.Context, asks ...*ask) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer stop()
 	var errs []error
-	for i := range groups {
-		errs = append(errs, p.leave(ctx, leaving{owner: owner, id: id, group: groups[i]}))
+	for _, a := range asks {
+		errs = append(errs, p.leave(ctx, a.leaving(nil)))
+		a.unanswered = false // that is said now, or noted
 	}
 	return errors.Join(errs...)
 }
 
-func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group, rest ...any) (bool, error) {
+// cancelGroup says whether there was anything to end.
+func (p *Provider) cancelGroup(ctx context.Context, l *leaving) (bool, error) {
+	unanswered := 0
+	if l.unanswered {
+		unanswered = 1
+	}
 	for sent := 1; ; sent++ {
-		reply, err := p.send(ctx, cancelScript, append(append(g.command(cancelScript, 4), id, owner), rest...))
+		args := append(l.group.command(cancelScript, 3+len(l.rest)), l.id, l.owner, unanswered)
+		reply, err := p.send(ctx, cancelScript, append(args, l.rest...))
 		if err == nil {
 			list, ok := reply.([]any)
 			r := reader{list: list}
@@ -268,7 +288,7 @@ func (p *Provider) cancelGroup(ctx context.Context, owner, id string, g *group, 
 				return false, badReply(cancelScript.name, reply)
 			}
 			if more == 1 {
-				p.lookAgain(g)
+				p.lookAgain(&l.group)
 			}
 			return found == 1, nil
 		}

@@ -24,7 +24,8 @@ type ask struct {
 	id    string // the same for as long as it is the same request
 	mode  string
 	place int64 // in the queue, once it has had one
-	// unanswered says that it was sent, and may have been granted, without an answer.
+	// unanswered says that it was sent without an answer: it may have been granted, and
+	// it may yet come to the server. Its end has to be said, whatever it is.
 	unanswered bool
 	got        answer // what was said last
 }
@@ -75,7 +76,7 @@ const crowd = 8
 // but where its owner holds other locks, a deadlock is to be found at once.
 func (p *Provider) lane(a *ask) lane {
 	if a.mode != modeWait || a.unanswered || len(a.group.places) > 1 || listed(a.req.Owner) || len(a.req.Enclosing) > 0 ||
-		p.waits.queued.Load() < crowd || p.waits.waiting(a.group.places[0].lock) < crowd {
+		p.waits.queued.Load() == 0 || !p.waits.busy(a.req.Keys[0], a.group.places[0].lock) {
 		return shared
 	}
 	return along

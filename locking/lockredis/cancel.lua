@@ -1,11 +1,11 @@
 -- Ends a request: takes it out of the queues, and frees what was granted to it, but
--- for what another request has joined. A request that is not there may come later, by
--- a connection that was slower: it is then refused.
+-- for what another request has joined. A request that is not there, or that was sent
+-- without an answer, may come later, by a connection that was slower: it is then refused.
 --
 -- KEYS  as queue.lua says
--- ARGV  request id, owner, and for a ticket: epoch, attempt; then for each key the token
---       of the request's that stays, since its caller has it by now; all but the first
---       two may be missing
+-- ARGV  request id, owner, whether it was sent without an answer (1: it was), and for a
+--       ticket: epoch, attempt; then for each key the token of the request's that stays,
+--       since its caller has it by now; all but the first three may be missing
 --
 -- Returns whether there was anything to end, and whether dead waiters are left.
 local asker, told
@@ -13,7 +13,7 @@ local asker, told
 --include serve.lua
 
 local id, owner = ARGV[1], ARGV[2]
-local epoch, attempt = tonumber(ARGV[3] or ''), tonumber(ARGV[4] or '')
+local epoch, attempt = tonumber(ARGV[4] or ''), tonumber(ARGV[5] or '')
 
 -- A ticket that a later generation has taken up is not for an earlier one to end.
 local function later(r)
@@ -28,7 +28,7 @@ local found = 0
 for i = 5, #KEYS, 2 do
   local lock, queue = KEYS[i], KEYS[i + 1]
   local r = holder(lock) == owner and record(lock)
-  if r and of(r, id) and not later(r) and r.token ~= ARGV[5 + (i - 5) / 2] then
+  if r and of(r, id) and not later(r) and r.token ~= ARGV[6 + (i - 5) / 2] then
     found = 1
     local others = {}
     for _, request in ipairs(requests(r)) do
@@ -50,7 +50,7 @@ if w then
   found = 1
 end
 serve()
-if found == 0 and string.sub(id, 1, 2) ~= 't:' then
+if (found == 0 or ARGV[3] == '1') and string.sub(id, 1, 2) ~= 't:' then
   call('SET', hub .. 'x:' .. id, '', 'PX', 10000)
 end
 return { found, more }

@@ -60,6 +60,7 @@ type clock struct {
 	sent     map[uint64]time.Time // the marks that have not come back
 	sweeping map[*hub]struct{}
 	resync   bool // everything is to be stated again
+	refused  refused
 }
 
 // strike looks at the locks that are due, and ticks when it is time to.
@@ -78,7 +79,8 @@ func (p *Provider) strike() {
 	c.running, c.due = true, time.Time{}
 	now := time.Now()
 	tick := now.Sub(c.ticked) >= tickInterval
-	look := s.due(now, tick && len(s.byID) > 0)
+	c.refused.prune(s)
+	look := s.due(now, tick && len(s.byID) > 0, &c.refused)
 	sweep := c.toSweep(now)
 	s.mu.Unlock()
 
@@ -125,13 +127,15 @@ func (p *Provider) next(early time.Time) (next time.Time) {
 	for h := range c.sweeping {
 		sooner(h.sweep.at)
 	}
+	sooner(s.lapsed(time.Now()))
 	sooner(early)
 	return next
 }
 
-// due returns the locks to look at, each hub's together; it requires mu.
-func (s *waits) due(now time.Time, all bool) []group {
-	var list []group
+// due returns the locks to look at, each hub's together but for those that the server
+// refuses; it requires mu.
+func (s *waits) due(now time.Time, all bool, refused *refused) []group {
+	var list, alone []group
 	byHub := map[*hub]int{}
 	for _, v := range s.watched {
 		if !all && (v.due.IsZero() || now.Before(v.due)) {
@@ -144,25 +148,50 @@ func (s *waits) due(now time.Time, all bool) []group {
 			byHub[v.group.hub] = n
 			list = append(list, group{hub: v.group.hub})
 		}
+		if refused.locks[v.group.places[0].lock] { // it must not cost the others their answer
+			alone = append(alone, v.group)
+			continue
+		}
 		list[n].places = append(list[n].places, v.group.places...)
 	}
-	return list
+	return append(list, alone...)
 }
 
-// look sends tick.lua for each group, again while dead waiters are left.
+// look sends tick.lua for each group.
 func (p *Provider) look(ctx context.Context, list []group, janitor bool) {
 	for i := range list {
-		for {
-			more, err := p.lookAt(ctx, &list[i], janitor && i == 0)
-			if err != nil {
-				p.log.Warn("lockredis: a tick got no answer; waiting goes on", "error", err)
-				return
-			}
-			if !more {
-				break
-			}
+		if err := p.lookThrough(ctx, &list[i], janitor && i == 0); err != nil {
+			p.log.Warn("lockredis: a tick got no answer; waiting goes on", "error", err)
+			return
 		}
 	}
+}
+
+// lookThrough looks at a group, again while dead waiters are left. What the server
+// refuses as a whole, for the sake of one lock perhaps, is looked at one by one.
+func (p *Provider) lookThrough(ctx context.Context, g *group, janitor bool) error {
+	more, err := p.lookAt(ctx, g, janitor)
+	for err == nil && more {
+		more, err = p.lookAt(ctx, g, janitor)
+	}
+	switch {
+	case err == nil || lost(err) || passing(err):
+		return err
+	case janitor: // what it would clear away may be refused, whatever is asked
+		p.log.Debug("lockredis: what others have left could not be cleared away; that is tried again", "error", err)
+		return p.lookThrough(ctx, g, false)
+	case len(g.places) == 0:
+		return err
+	case len(g.places) == 1:
+		p.refusedLock(g.places[0].lock, err)
+		return nil
+	}
+	for i := range g.places {
+		if err := p.lookThrough(ctx, &group{hub: g.hub, places: g.places[i : i+1]}, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookAt sends tick.lua once, and notes what it says.
@@ -181,6 +210,11 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	reply, err := p.send(ctx, tickScript, append(g.command(tickScript, 5),
 		p.self, livenessTime.Milliseconds(), strconv.FormatUint(mark, 10), cursor[0], cursor[1]))
 	if err != nil {
+		if !lost(err) { // the mark will not come
+			s.mu.Lock()
+			delete(c.sent, mark)
+			s.mu.Unlock()
+		}
 		return false, err
 	}
 	list, ok := reply.([]any)
@@ -209,6 +243,7 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 		if left == -2 {
 			left = -1 // free: whoever gets it is told
 		}
+		delete(c.refused.locks, g.places[i].lock)
 		s.see(g.places[i].lock, time.Duration(left)*time.Millisecond, alien == 1)
 	}
 	p.armLocks(foreign, true)
@@ -280,7 +315,10 @@ func (p *Provider) restateStale(ctx context.Context) {
 		switch {
 		case !w.began && w.ask.mode != modeTicket:
 			w.missed = w.missed || all
-		case all, w.missed, w.lapses(now):
+		case all:
+			list = append(list, w)
+		case now.Sub(p.clock.refused.requests[w]) < staleAfter:
+		case w.missed, w.lapses(now):
 			list = append(list, w)
 		case now.Sub(w.asked) > staleAfter && len(list) < staleMost:
 			list = append(list, w)
@@ -331,7 +369,8 @@ func byHub(list []*wait) iter.Seq[[]*wait] {
 }
 
 // restate asks the server where requests stand, or to put them where they stood.
-// They are of one hub.
+// They are of one hub. An error means that the server gives no answers; what it
+// answers to one of them is that one's own affair.
 func (p *Provider) restate(ctx context.Context, list []*wait) error {
 	asks := make([]ask, len(list))
 	shares := make([]*share, len(list))
@@ -352,8 +391,12 @@ func (p *Provider) restate(ctx context.Context, list []*wait) error {
 			err = p.readAnswer(&asks[i], sh.answers[0], sent)
 		}
 		if err != nil {
-			errs = cmp.Or(errs, err)
-			p.unanswered(list[i])
+			p.unanswered(list[i], err)
+			if lost(err) || passing(err) {
+				errs = cmp.Or(errs, err)
+			} else {
+				p.refusedRequest(list[i], err)
+			}
 			continue
 		}
 		p.restated(ctx, list[i], &asks[i], sent)
@@ -370,6 +413,7 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 	there := known == w
 	if there && got.kind == answerWaiting {
 		w.asked, w.ask.place, w.missed = sent, got.place, false
+		delete(p.clock.refused.requests, w)
 		s.unoffer(w)
 		s.mu.Unlock()
 		s.begin(w, got)
@@ -383,20 +427,20 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 			_ = p.leave(ctx, l) // it has noted what is left to do
 		}
 	case got.kind == answerGranted:
-		p.granted(a.id, got.holds)
+		p.granted(a.id, got.holds, nil)
 	default:
 		_, err := p.final(a)
 		p.refused(a.id, err)
 	}
 }
 
-// granted tells who waits for it of a grant.
-func (p *Provider) granted(id string, holds []driver.Granted) {
+// granted tells who waits for it of a grant, and notes the successors that it names.
+func (p *Provider) granted(id string, holds []driver.Granted, successors []string) {
 	if t := p.waits.offer(id, holds); t != nil {
 		p.notify(driver.Event{Ticket: ticketID(id), Grant: driver.Grant{Holds: holds}})
 		return
 	}
-	p.waits.settle(id, holds, nil)
+	p.waits.settle(id, holds, successors, nil)
 }
 
 // refused tells who waits for it that a request has ended.
@@ -405,5 +449,5 @@ func (p *Provider) refused(id string, err error) {
 		p.notify(driver.Event{Ticket: ticketID(id), Err: err})
 		return
 	}
-	p.waits.settle(id, nil, err)
+	p.waits.settle(id, nil, nil, err)
 }

@@ -12,13 +12,17 @@ local asker, told
 local ttl = tonumber(ARGV[1])
 local wanted = ttl > 0 and now + ttl or -1
 
-local function extend(lock, owner, token)
-  local r = holder(lock) == owner and record(lock)
-  if not r or r.token ~= token then
+local function extend(lock, queue, owner, token)
+  local r = holder(lock) and record(lock)
+  if r then
+    succeed(lock, queue, r, owner, token)
+  end
+  if not r or r.owner ~= owner or r.token ~= token then
     return -2
   elseif r.revoked then
     return -3
   end
+  r.successors = nil -- who has the hold for longer is to hand it on by a release
   for _, id in ipairs(r.offer == 't' and requests(r) or {}) do -- the ticket has had its turn
     local w = waiter(id)
     for i = 2, w and #w.keys or 0, 2 do
@@ -38,7 +42,7 @@ end
 call('HDEL', KEYS[3], '')
 local answer = {}
 for i = 1, (#KEYS - 4) / 2 do
-  local ok, left = pcall(extend, KEYS[3 + 2 * i], ARGV[2 * i], ARGV[2 * i + 1])
+  local ok, left = pcall(extend, KEYS[3 + 2 * i], KEYS[4 + 2 * i], ARGV[2 * i], ARGV[2 * i + 1])
   answer[i] = ok and left or type(left) == 'table' and left.err or tostring(left)
 end
 return answer

@@ -27,6 +27,9 @@ func (p *Provider) ForceRelease(ctx context.Context, req driver.ForceRequest) (b
 		return false, err
 	}
 	defer p.life.leave()
+	if err := p.tellOf(ctx, req.Key); err != nil {
+		return false, fmt.Errorf("lockredis: force release: %w", err)
+	}
 	g := &p.keys.groups([]string{req.Key})[0]
 	now := 0
 	if req.Now {

@@ -30,8 +30,11 @@ local function done()
   return false
 end
 
+local r = holder(lock) and record(lock) or nil
+if r then
+  succeed(lock, queue, r, owner, token)
+end
 local stands = holder(lock) == owner
-local r = stands and record(lock) or nil
 if not stands or token ~= (r and r.token or '0') then
   return { done() and 1 or 0, 0 }
 elseif (not r or r.revoked) and done() then

@@ -22,6 +22,9 @@ func (p *Provider) Inspect(ctx context.Context, key string, waiters int) (driver
 		return driver.State{}, err
 	}
 	defer p.life.leave()
+	if err := p.tellOf(ctx, key); err != nil {
+		return driver.State{}, fmt.Errorf("lockredis: inspect: %w", err)
+	}
 	g := &p.keys.groups([]string{key})[0]
 	args := append(g.command(inspectScript, 1), min(max(waiters, 0), maxWaiters))
 	reply, err := p.callAgain(ctx, inspectScript, args)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"time"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
 // leaving is a request that has ended here, and that the server may still have: its
@@ -12,18 +14,26 @@ import (
 type leaving struct {
 	owner, id string
 	group     group
-	rest      []any // what else cancel.lua is told
+	// unanswered says that it was sent without an answer, so that it may come yet.
+	unanswered bool
+	rest       []any // what else cancel.lua is told
 }
 
 // leaving is the end of a wait that was stated again while it ended. What it was given
 // stays: its caller has that by now. It requires waits.mu.
 func (w *wait) leaving() leaving {
-	l := leaving{w.ask.req.Owner, w.ask.id, *w.ask.group, []any{"", ""}}
+	l := w.ask.leaving(w.holds)
 	if g := w.ask.req.Generation; w.ask.mode == modeTicket {
-		l.rest = []any{g.Epoch, g.Attempt}
+		l.rest[0], l.rest[1] = g.Epoch, g.Attempt
 	}
-	for i := range w.holds {
-		l.rest = append(l.rest, tokenText(w.holds[i].Token))
+	return l
+}
+
+// leaving is the end of a request; what it holds stays.
+func (a *ask) leaving(holds []driver.Granted) leaving {
+	l := leaving{owner: a.req.Owner, id: a.id, group: *a.group, unanswered: a.unanswered, rest: []any{"", ""}}
+	for i := range holds {
+		l.rest = append(l.rest, tokenText(holds[i].Token))
 	}
 	return l
 }
@@ -31,7 +41,7 @@ func (w *wait) leaving() leaving {
 // leave says the end of a request. Where the server cannot be reached that is tried again
 // at each tick.
 func (p *Provider) leave(ctx context.Context, l leaving) error {
-	_, err := p.cancelGroup(ctx, l.owner, l.id, &l.group, l.rest...)
+	_, err := p.cancelGroup(ctx, &l)
 	if err != nil {
 		p.waits.leaveLater(l)
 	}
@@ -67,7 +77,7 @@ func (p *Provider) leaveNow(ctx context.Context) {
 	list := maps.Clone(s.left)
 	s.mu.Unlock()
 	for key, l := range list {
-		if _, err := p.cancelGroup(ctx, l.owner, l.id, &l.group, l.rest...); err != nil && (lost(err) || passing(err)) {
+		if _, err := p.cancelGroup(ctx, &l); err != nil && (lost(err) || passing(err)) {
 			p.log.Debug("lockredis: the end of a request could not be said; that is tried again", "error", err)
 			return
 		}
@@ -77,12 +87,17 @@ func (p *Provider) leaveNow(ctx context.Context) {
 	}
 }
 
-// unanswered sees to a request that was stated again without an answer. One that has
-// ended meanwhile may have come back to the queue.
-func (p *Provider) unanswered(w *wait) {
+// unanswered sees to a request that was stated again and got an error. One that has
+// ended meanwhile may have come back to the queue, or may yet.
+func (p *Provider) unanswered(w *wait, err error) {
 	s := p.waits
 	s.mu.Lock()
-	ended, l := s.byID[w.ask.id] != w && w.ask.mode != modeTicket, w.leaving()
+	ended := s.byID[w.ask.id] != w && w.ask.mode != modeTicket
+	if !ended && lost(err) {
+		w.ask.unanswered = true
+	}
+	l := w.leaving()
+	l.unanswered = true
 	s.mu.Unlock()
 	if ended {
 		s.leaveLater(l)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
@@ -107,4 +108,121 @@ func TestAnOwnerThatHoldsNothingHasNoList(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// A request whose answer does not come is sent again by another connection. Its first
+// copy may be on its way still when the request has ended.
+func TestARequestThatWasSentTwiceEndsWithBothItsCopies(t *testing.T) {
+	t.Parallel()
+	for name, req := range map[string]driver.Request{
+		"that waits":              {Keys: []string{"busy"}, Owner: "*", Wait: time.Minute},
+		"that waits for two keys": {Keys: []string{"busy", "free"}, Owner: "me", Wait: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, w := newWiredRig(t)
+			held := r.take("holder", 0, "busy")
+			late := w.holdBack(t, "medusa_lock:busy")
+			ctx, cancel := context.WithCancel(bg)
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := r.Acquire(ctx, req)
+				ended <- err
+			}()
+			late.happens(t)
+			r.inLine("busy", 1) // by its second copy
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Fatalf("got %v", err)
+			}
+			r.inLine("busy", 0)
+			late.goOn(t)
+			for _, k := range req.Keys {
+				if n := r.redis.ZCard(bg, queueName(k)).Val(); n != 0 {
+					t.Errorf("%d wait for %q", n, k)
+				}
+			}
+			r.free(held)
+			r.take("next", 0, req.Keys...)
+		})
+	}
+}
+
+func TestOneCopyOfARequestIsAnsweredAndTheOtherTakesNothing(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]time.Duration{"without waiting": driver.NoWait, "with a wait": time.Minute} {
+		t.Run("granted "+name, func(t *testing.T) {
+			t.Parallel()
+			r, w := newWiredRig(t)
+			late := w.holdBack(t, "medusa_lock:k")
+			got := r.ask(driver.Request{Keys: []string{"k"}, Owner: "*", Wait: wait})
+			late.happens(t)
+			r.free(granted(t, got, 10*time.Second, "the second copy"))
+			late.goOn(t)
+			r.becomesFree("k")
+		})
+	}
+	t.Run("granted after a wait", func(t *testing.T) {
+		t.Parallel()
+		r, w := newWiredRig(t)
+		held := r.take("holder", 0, "k")
+		late := w.holdBack(t, "medusa_lock:k")
+		got := r.ask(driver.Request{Keys: []string{"k"}, Owner: "me", Wait: time.Minute})
+		late.happens(t)
+		r.inLine("k", 1)
+		r.free(held)
+		r.free(granted(t, got, 5*time.Second, "the second copy"))
+		late.goOn(t)
+		r.becomesFree("k")
+	})
+	t.Run("busy", func(t *testing.T) {
+		t.Parallel()
+		r, w := newWiredRig(t)
+		held := r.take("holder", 0, "k")
+		late := w.holdBack(t, "medusa_lock:k")
+		got := r.ask(try("*", "k"))
+		late.happens(t)
+		if o := asked(t, got, 10*time.Second, "the second copy"); !errors.Is(o.err, driver.ErrBusy) {
+			t.Fatalf("got %+v, %v", o.grant, o.err)
+		}
+		r.free(held)
+		late.goOn(t)
+		r.becomesFree("k")
+	})
+}
+
+// becomesFree waits, for less than an offer lives, until nobody holds a key or waits for it.
+func (r *rig) becomesFree(key string) {
+	r.t.Helper()
+	redistest.Eventually(r.t, 1500*time.Millisecond, func() string {
+		if owner := r.redis.Get(bg, "medusa_lock:"+key).Val(); owner != "" {
+			return fmt.Sprintf("%q is held by %q", key, owner)
+		}
+		return ""
+	})
+	r.inLine(key, 0)
+}
+
+// On a cluster the slots are taken one after the other: the first one may have been asked
+// twice.
+func TestARequestThatWasSentTwiceInOneSlotEndsThereWithTheOthers(t *testing.T) {
+	t.Parallel()
+	near := clusterRig(t)
+	first, second := "a", "b"
+	if rediskit.Slot("medusa_lock:"+first) > rediskit.Slot("medusa_lock:"+second) {
+		first, second = second, first
+	}
+	near.take("x", 0, second)
+	w := newWire(t, near.server)
+	far := near.at(lockredis.Config{RedisURL: w.url()})
+	late := w.holdBack(t, "medusa_lock:"+first)
+	_, err := far.Acquire(bg, driver.Request{Keys: []string{"a", "b"}, Owner: "*", Wait: 1500 * time.Millisecond})
+	if !errors.Is(err, driver.ErrTimeout) {
+		t.Fatalf("got %v", err)
+	}
+	late.goOn(t)
+	if v := near.redis.Get(bg, "medusa_lock:"+first).Val(); v != "" {
+		t.Errorf("%q is held by %q", first, v)
+	}
 }

@@ -54,6 +54,9 @@ func (p *pipe) hurry() {
 func (p *pipe) processAtOnce(ctx context.Context, s *share) error {
 	p.mu.Lock()
 	n := min(len(p.waiting), p.most)
+	if n < s.company {
+		n = 0
+	}
 	batch := append(make([]*share, 0, n+1), s)
 	batch = append(batch, p.waiting[:n]...)
 	p.waiting = slices.Delete(p.waiting, 0, n)

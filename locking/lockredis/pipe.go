@@ -16,6 +16,10 @@ type share struct {
 	names  []string // lock, queue, …
 	args   []string
 	count  int
+	// successors is how many a grant may name.
+	successors int
+	// company is how many patient ones there are at least for them to go along.
+	company int
 
 	answers []any
 	more    bool // dead waiters are left

@@ -114,6 +114,7 @@ func (p *Provider) listen(ctx context.Context) error {
 // sightLost sees to what may have happened unseen: the push connection was broken, or
 // everything was deleted.
 func (p *Provider) sightLost() {
+	p.waits.allOvertaken()
 	p.resync()
 	p.notify(driver.Event{Verify: true})
 }

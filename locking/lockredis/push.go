@@ -183,6 +183,7 @@ func (p *Provider) hearText(message string, after time.Time) {
 		id := r.text()
 		a, since := p.waits.find(id)
 		if a == nil { // it has ended, and was taken back, or is about to be
+			p.waits.regranted(id)
 			p.leaveAtOnce(id)
 			return
 		}
@@ -190,8 +191,12 @@ func (p *Provider) hearText(message string, after time.Time) {
 			since = after
 		}
 		holds := r.holds(a.req, a.group, since)
+		var successors []string
+		for len(r.list) > 0 && !r.bad && len(holds) == 1 {
+			successors = append(successors, r.text())
+		}
 		if !r.bad && len(r.list) == 0 {
-			p.granted(id, holds)
+			p.granted(id, holds, successors)
 			return
 		}
 	case kind == "x":
@@ -206,7 +211,7 @@ func (p *Provider) hearText(message string, after time.Time) {
 		hold.Generation.Epoch, hold.Generation.Attempt = uint64(r.number()), uint64(r.number())
 		hold.Token = driver.Token(r.number())
 		if reason := r.text(); !r.bad {
-			p.notify(driver.Event{Revoked: hold, Reason: reason})
+			p.notify(driver.Event{Revoked: p.waits.revoked(hold), Reason: reason})
 			return
 		}
 	}

@@ -21,12 +21,18 @@
 --   hold    owner, generation ("epoch:attempt"), token, expires (ms, -1: never),
 --           request (with those that joined: their list, empty when they are many),
 --           offer (o: it ends unless it is extended, t: so does a ticket's), revoked
---           (a reason), process (where the request's id does not begin with it); the
---           last three may be missing
+--           (a reason), process (where the request's id does not begin with it),
+--           successors (request, owner, …); the last four may be missing
 --   waiter  owner, epoch, attempt, ttl, process, score, since, born, kind ('': it ends
 --           with its process, t: a ticket, o: one whose keys are offered to it),
 --           keys (lock, queue, …), behalf (owners it holds up)
 -- A token is the time of the grant in µs, as 16 digits, or the last one and one.
+--
+-- Successors are the waiters right behind a hold's own request, of the same process,
+-- which that process may let begin by itself, one after the other, when the one before
+-- has ended: the n-th has the hold's token and n. They stay in the queue, and the
+-- record stays the first one's, until the process speaks of one of them: those before
+-- have then had their turn. When the hold ends in another way, they wait as before.
 --
 -- Order: a queue's score is class * CLASS + ticket. Who is set aside, because the
 -- process is away or because the ticket has an offer, is at ASIDE + score.
@@ -72,14 +78,14 @@ end
 local function record(lock)
   local raw = call('HGET', KEYS[4], lock)
   if raw then
-    local owner, generation, token, expires, request, offered, revoked, process = unpacked(raw)
+    local owner, generation, token, expires, request, offered, revoked, process, successors = unpacked(raw)
     expires = tonumber(expires)
     if owner == holder(lock) and expires == call('PEXPIRETIME', lock) then
       local epoch, attempt = string.match(generation, '^(%d+):(%d+)$')
       return {
         owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), token = token, expires = expires,
         request = request, offer = offered or nil, revoked = revoked or nil,
-        process = process or string.match(request, '^[^.]*'),
+        process = process or string.match(request, '^[^.]*'), successors = successors,
       }
     end
   end
@@ -189,7 +195,7 @@ end
 
 local function write(lock, r)
   call('HSET', KEYS[4], lock, pack(r.owner, string.format('%.0f:%.0f', r.epoch, r.attempt), r.token,
-    string.format('%.0f', r.expires), r.request, r.offer or false, r.revoked or false, r.process))
+    string.format('%.0f', r.expires), r.request, r.offer or false, r.revoked or false, r.process, r.successors))
 end
 
 -- Writes the lock and its record.
@@ -202,6 +208,21 @@ local function keep(lock, r)
   write(lock, r)
   list(r.owner, lock, r.expires)
   holders[lock] = r.owner
+end
+
+-- Makes a hold that of its successor with the owner and the token, if there is one.
+local function succeed(lock, queue, r, owner, token)
+  local n = r.successors and 2 * (tonumber(token) - tonumber(r.token)) or 0
+  if n < 2 or n > #r.successors or r.successors[n] ~= owner then
+    return
+  end
+  for i = 1, n, 2 do
+    call('ZREM', queue, r.successors[i])
+    call('HDEL', KEYS[3], r.successors[i])
+  end
+  r.owner, r.token, r.epoch, r.attempt = owner, token, 0, 0
+  r.request, r.successors = r.successors[n - 1], nil
+  keep(lock, r)
 end
 
 -- Frees a lock. Who waits for it has to be served.

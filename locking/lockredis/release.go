@@ -17,12 +17,24 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 		return nil, err
 	}
 	defer p.life.leave()
+	if len(holds) == 1 && p.waits.handOn(&holds[0]) {
+		return []bool{true}, nil
+	}
+	sent, ending := p.waits.part(holds)
 	answers := make([]bool, len(holds))
 	groups := p.keys.groups(keysOf(holds))
+	var err error
 	for i := range groups {
-		if err := p.releaseGroup(ctx, &groups[i], holds, answers); err != nil {
-			return nil, fmt.Errorf("lockredis: release: %w", err)
+		if err = p.releaseGroup(ctx, &groups[i], sent, answers); err != nil {
+			err = fmt.Errorf("lockredis: release: %w", err)
+			break
 		}
+	}
+	for _, e := range ending {
+		p.waits.parted(e, answers[e.at])
+	}
+	if err != nil {
+		return nil, err
 	}
 	p.waits.hadTurn(holds)
 	return answers, nil
@@ -37,6 +49,7 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 	by := shared
 	if p.waits.queued.Load() > 0 {
 		by = direct
+		sh.successors, sh.company = p.waits.mayName(g)
 	}
 	unanswered, err := p.askAgain(ctx, by, sh)
 	if err != nil {
@@ -82,12 +95,16 @@ func (p *Provider) Extend(ctx context.Context, ttl time.Duration, holds []driver
 		return nil, err
 	}
 	defer p.life.leave()
+	sent, ending := p.waits.part(holds)
 	answers := make([]driver.Extension, len(holds))
 	groups := p.keys.groups(keysOf(holds))
 	for i := range groups {
-		if err := p.extendGroup(ctx, ttl, &groups[i], holds, answers); err != nil {
+		if err := p.extendGroup(ctx, ttl, &groups[i], sent, answers); err != nil {
 			return nil, fmt.Errorf("lockredis: extend: %w", err)
 		}
+	}
+	for _, e := range ending {
+		p.waits.parted(e, answers[e.at].Held)
 	}
 	p.waits.hadTurn(holds)
 	return answers, nil

@@ -2,13 +2,40 @@
 -- their keys to those who are next.
 --
 -- KEYS  as queue.lua says
--- ARGV  the process, then for each key: owner, token (0: whichever the owner has)
+-- ARGV  the process, how many successors a grant may name, then for each key: owner,
+--       token (0: whichever the owner has)
 --
 -- Returns for each key 1 when it was freed, else 0; then what the process would be
 -- told on its channel, in a list; then whether dead waiters are left, so that somebody
 -- should look again.
 --include plain.lua
-local asker, told = ARGV[1], {}
+local asker, told, most = ARGV[1], {}, tonumber(ARGV[2])
+
+-- Says whether a waiter's record is of a request for one key, whose owner makes no
+-- other, and that ends with its process.
+local function simple(owner, kind, keys, behalf)
+  return kind == '' and #keys == 2 and #behalf == 0 and single(owner)
+end
+
+-- The successors of a grant to that process, as queue.lua describes them: those right
+-- behind it whose turn would come in that process anyway.
+local function successors(queue, process)
+  local list = {}
+  local next = most > 0 and call('ZRANGE', queue, 0, most - 1) or {}
+  local raws = #next > 0 and call('HMGET', KEYS[3], unpack(next)) or {}
+  for i, raw in ipairs(raws) do
+    if not raw then
+      break
+    end
+    local owner, epoch, attempt, ttl, at, score, _, _, kind, keys, behalf = cmsgpack.unpack(raw)
+    if at ~= process or not simple(owner, kind, keys, behalf) or epoch ~= 0 or attempt ~= 0
+      or (ttl > 0 and ttl <= 2000) then
+      break
+    end
+    list[#list + 1], list[#list + 2] = next[i], owner
+  end
+  return list
+end
 
 -- Gives one lock to the first in its queue, where that is as simple as it most often
 -- is: a request for this key alone, which a living process waits with, and whose
@@ -23,15 +50,18 @@ local function hand_over(lock, queue)
   local hub = sub(KEYS[1], 1, -2)
   if raw then
     local owner, epoch, attempt, ttl, process, _, _, _, kind, keys, behalf = cmsgpack.unpack(raw)
-    if kind == '' and #keys == 2 and #behalf == 0 and single(owner)
-      and call('EXISTS', hub .. 'p:' .. process) == 1 then
+    if simple(owner, kind, keys, behalf) and call('EXISTS', hub .. 'p:' .. process) == 1 then
       local time = call('TIME')
       local token = next_token(time, call('GET', KEYS[1]))
       local short = ttl == 0 or ttl > 2000
+      local line = short and successors(queue, process) or {}
       local lives = short and 2000 or ttl
       local expires = format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + lives)
       lives = format('%.0f', lives)
       local text = '1:g' .. #id .. ':' .. id .. '16:' .. token .. '1:0' .. #lives .. ':' .. lives .. (short and '1:1' or '1:0')
+      for i = 1, #line, 2 do
+        text = text .. #line[i] .. ':' .. line[i]
+      end
       -- It is told first, since that says whether somebody listens: see absent in
       -- queue.lua. Nobody acts on it before this call has ended.
       local heard = true
@@ -44,8 +74,8 @@ local function hand_over(lock, queue)
       if heard then
         call('HDEL', KEYS[3], id)
         call('HSET', KEYS[4], lock, cmsgpack.pack(owner, epoch .. ':' .. attempt, token, expires, id,
-          short and 'o' or false, false, process))
-        call('SET', KEYS[1], token)
+          short and 'o' or false, false, process, #line > 0 and line or nil))
+        call('SET', KEYS[1], #line > 0 and format('%016.0f', tonumber(token) + #line / 2) or token)
         call('SET', lock, owner, 'PXAT', expires)
         return 'done'
       end
@@ -67,21 +97,42 @@ local function unlist(owner, lock)
   end
 end
 
+-- Says whether a hold is the one to be freed, of which the lock has that value and that
+-- record: its own, or a successor's, which have then all had their turn up to that
+-- one. The second result is the tickets that its offer was made to.
+local function compare(lock, queue, value, raw, owner, token)
+  local had, _, current, expires, request, offer, _, _, line
+  if raw then
+    had, _, current, expires, request, offer, _, _, line = cmsgpack.unpack(raw)
+  end
+  local tickets = offer == 't' and (type(request) == 'table' and request or { request }) or nil
+  if token == '0' then
+    return value == owner, tickets
+  elseif not value or had ~= value or tonumber(expires) ~= call('PEXPIRETIME', lock) then
+    return false
+  elseif current == token then
+    return had == owner, tickets
+  end
+  local n = line and 2 * (tonumber(token) - tonumber(current))
+  if not n or n < 2 or n > #line or line[n] ~= owner then
+    return false
+  end
+  for i = 1, n, 2 do
+    call('ZREM', queue, line[i])
+    call('HDEL', KEYS[3], line[i])
+  end
+  return true
+end
+
 -- Most often there is one.
 if #KEYS == 6 then
-  local lock, owner, token = KEYS[5], ARGV[2], ARGV[3]
-  if call('GET', lock) ~= owner then
+  local lock, owner = KEYS[5], ARGV[3]
+  local value = call('GET', lock)
+  local own, tickets = compare(lock, KEYS[6], value, value and call('HGET', KEYS[4], lock), owner, ARGV[4])
+  if not own then
     return { 0, told, 0 }
   end
-  local raw = call('HGET', KEYS[4], lock)
-  local had, _, current, expires, request, offer
-  if raw then
-    had, _, current, expires, request, offer = cmsgpack.unpack(raw)
-  end
-  if token ~= '0' and (had ~= owner or current ~= token or tonumber(expires) ~= call('PEXPIRETIME', lock)) then
-    return { 0, told, 0 }
-  end
-  local how = offer ~= 't' and hand_over(lock, KEYS[6])
+  local how = not tickets and hand_over(lock, KEYS[6])
   if how == 'empty' then
     call('DEL', lock) -- first: a record without its lock is void
     call('HDEL', KEYS[4], lock)
@@ -108,23 +159,19 @@ parts(#locks, function(from, upto)
 end)
 local answer, freed, tickets, gone = {}, {}, {}, {}
 for i, lock in ipairs(locks) do
-  local owner, token = ARGV[2 * i], ARGV[2 * i + 1]
-  answer[i] = 0
-  if owners[i] == owner and not gone[lock] then
-    local had, _, current, expires, request, offer
-    if records[i] then
-      had, _, current, expires, request, offer = cmsgpack.unpack(records[i])
+  local owner = ARGV[1 + 2 * i]
+  local own, offered
+  if not gone[lock] then
+    own, offered = compare(lock, queues[i], owners[i], records[i], owner, ARGV[2 + 2 * i])
+  end
+  answer[i] = own and 1 or 0
+  if own then
+    gone[lock] = true
+    freed[#freed + 1] = i
+    for _, id in ipairs(offered or {}) do
+      tickets[#tickets + 1] = id
     end
-    if token == '0' or (had == owner and current == token and tonumber(expires) == call('PEXPIRETIME', lock)) then
-      answer[i], gone[lock] = 1, true
-      freed[#freed + 1] = i
-      if offer == 't' then
-        for _, id in ipairs(type(request) == 'table' and request or { request }) do
-          tickets[#tickets + 1] = id
-        end
-      end
-      unlist(owner, lock)
-    end
+    unlist(owner, lock)
   end
 end
 answer[#answer + 1] = told

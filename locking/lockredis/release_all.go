@@ -3,6 +3,7 @@ package lockredis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -70,18 +71,26 @@ func everyOther(list []string) []string {
 	return names
 }
 
-// releaseOwned frees those of the locks that are in the namespace and the owner's.
+// releaseOwned frees those of the locks that are in the namespace and the owner's. A
+// record may outlive its lock, and another program may have taken that as an owner of
+// the same name: an anonymous one above all.
 func (p *Provider) releaseOwned(ctx context.Context, owner string, locks []string) (int, error) {
-	var holds []driver.Hold
+	var names []string
 	for _, lock := range locks {
 		if strings.HasPrefix(lock, p.cfg.Namespace) {
-			holds = append(holds, driver.Hold{Key: p.keys.key(lock), Owner: owner})
+			names = append(names, p.keys.key(lock))
 		}
 	}
 	total := 0
-	for len(holds) > 0 {
-		n := min(len(holds), tickKeys)
-		freed, err := p.Release(ctx, holds[:n])
+	for some := range slices.Chunk(names, tickKeys) {
+		holds, err := p.ownHolds(ctx, owner, some)
+		if err != nil {
+			return total, fmt.Errorf("lockredis: look at the locks of an owner: %w", err)
+		}
+		if len(holds) == 0 {
+			continue
+		}
+		freed, err := p.Release(ctx, holds)
 		if err != nil {
 			return total, err
 		}
@@ -90,7 +99,24 @@ func (p *Provider) releaseOwned(ctx context.Context, owner string, locks []strin
 				total++
 			}
 		}
-		holds = holds[n:]
 	}
 	return total, nil
+}
+
+// ownHolds returns what the owner has of some keys, without what another program took.
+func (p *Provider) ownHolds(ctx context.Context, owner string, keys []string) ([]driver.Hold, error) {
+	var holds []driver.Hold
+	groups := p.keys.groups(keys)
+	for i := range groups {
+		locks, _, err := p.states(ctx, groups[i].command(listScript, 0))
+		if err != nil {
+			return nil, err
+		}
+		for j := range locks {
+			if !locks[j].Foreign && locks[j].Owner == owner {
+				holds = append(holds, driver.Hold{Key: locks[j].Key, Owner: owner})
+			}
+		}
+	}
+	return holds, nil
 }

@@ -11,10 +11,11 @@ import (
 // server knows it by.
 type script struct {
 	name, source, sha string
-	// self says that the process's name precedes the arguments of the shares, and
-	// trailing how many answers follow those of the shares.
-	self     bool
-	trailing int
+	// self says that the process's name precedes the arguments of the shares, names
+	// that the number of successors does, too, and trailing how many answers follow those
+	// of the shares.
+	self, names bool
+	trailing    int
 }
 
 var (
@@ -46,7 +47,7 @@ var (
 	forceSource string
 
 	acquireScript = newScript("acquire.lua", acquireSource).answersMany(0)
-	releaseScript = newScript("release.lua", releaseSource).answersMany(2)
+	releaseScript = newScript("release.lua", releaseSource).answersMany(2).namesSuccessors()
 	extendScript  = newScript("extend.lua", extendSource)
 	cancelScript  = newScript("cancel.lua", cancelSource)
 	claimScript   = newScript("claim.lua", claimSource)
@@ -72,5 +73,11 @@ func newScript(name, source string) *script {
 // answersMany marks a script that answers shares.
 func (s *script) answersMany(trailing int) *script {
 	s.self, s.trailing = true, trailing
+	return s
+}
+
+// namesSuccessors marks a script whose grants may name successors.
+func (s *script) namesSuccessors() *script {
+	s.names = true
 	return s
 }

@@ -146,10 +146,11 @@ func (p *Provider) trailing(list []*share, reply []any, sent time.Time) error {
 // command builds the call of a script for its shares. The names and arguments are
 // passed by their addresses, which go-redis follows: values would be copied.
 func (p *Provider) command(list []*share) []any {
-	s, names, room := list[0].script, 0, 4+sharedKeys
+	s, names, room, successors := list[0].script, 0, 5+sharedKeys, 0
 	for _, sh := range list {
 		names += len(sh.names)
 		room += len(sh.names) + len(sh.args)
+		successors = max(successors, sh.successors)
 	}
 	args := make([]any, 0, room)
 	args = append(args, "evalsha", s.sha, sharedKeys+names)
@@ -161,6 +162,9 @@ func (p *Provider) command(list []*share) []any {
 	}
 	if s.self {
 		args = append(args, p.self)
+	}
+	if s.names {
+		args = append(args, successors)
 	}
 	for _, sh := range list {
 		args = p.appendArgs(args, sh.args)

@@ -108,7 +108,9 @@ func (p *Provider) Cancel(ctx context.Context, t driver.Ticket) (bool, error) {
 		return false, err
 	}
 	p.waits.end(a.id)
-	return p.cancelGroup(ctx, t.Owner, a.id, a.group, t.Generation.Epoch, t.Generation.Attempt)
+	l := a.leaving(nil)
+	l.rest = []any{t.Generation.Epoch, t.Generation.Attempt}
+	return p.cancelGroup(ctx, &l)
 }
 
 // ticketID is the id by which the caller knows a ticket.

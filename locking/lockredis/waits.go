@@ -50,6 +50,12 @@ type waits struct {
 	left map[string]leaving
 	// offers are the tickets that have them, by what is offered.
 	offers map[offerKey]*wait
+	// successions are the locks that this process hands on by itself, by key. There are
+	// inLine of them.
+	successions map[string]*succession
+	inLine      atomic.Int64
+	// Tests change these.
+	handingOn, briefly time.Duration
 }
 
 // watched is a lock that somebody here waits for.
@@ -58,12 +64,16 @@ type watched struct {
 	count int
 	due   time.Time // when its holder may have lapsed; zero: it does not
 	alien bool      // its holder is another program, which tells nobody of its release
+	// granted is when somebody here got it last.
+	granted time.Time
+	brief   bool // whoever had it last here had it for a moment only
 }
 
 func newWaits(wake func(time.Time), arm func(string)) *waits {
 	return &waits{
 		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
-		left: map[string]leaving{}, offers: map[offerKey]*wait{},
+		left: map[string]leaving{}, offers: map[offerKey]*wait{}, successions: map[string]*succession{},
+		handingOn: handingOn, briefly: briefly,
 	}
 }
 
@@ -101,17 +111,32 @@ func (s *waits) remove(w *wait) {
 	}
 }
 
-// settle answers a wait, if it still is there.
-func (s *waits) settle(id string, holds []driver.Granted, err error) {
+// settle answers a wait, if it still is there. The successors are those that its grant
+// names.
+func (s *waits) settle(id string, holds []driver.Granted, successors []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.byID[id]; w != nil {
-		s.finish(w, holds, err)
+	w := s.byID[id]
+	if w == nil {
+		return
 	}
+	for i := range holds {
+		s.overtaken(holds[i].Key)
+	}
+	if len(successors) > 0 {
+		s.succeed(&holds[0], successors)
+	}
+	s.finish(w, holds, err)
 }
 
 // finish requires mu.
 func (s *waits) finish(w *wait, holds []driver.Granted, err error) {
+	if err == nil && w.began {
+		now := time.Now()
+		for i := range w.ask.group.places {
+			s.watched[w.ask.group.places[i].lock].granted = now
+		}
+	}
 	s.remove(w)
 	w.holds, w.err, w.settled = holds, err, true
 	close(w.done)
@@ -170,14 +195,16 @@ func (s *waits) unwatch(g *group) {
 	}
 }
 
-// waiting says how many here wait for a lock.
-func (s *waits) waiting(lock string) int {
+// busy says that a request for a lock can go along with the next release, which is
+// soon: a crowd waits here, or the lock is handed on here.
+func (s *waits) busy(key, lock string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v := s.watched[lock]; v != nil {
-		return v.count
+	if l := s.successions[key]; l != nil && !l.closed && len(l.waiting) > 0 {
+		return true
 	}
-	return 0
+	v := s.watched[lock]
+	return v != nil && (v.count >= crowd || v.brief && v.count >= 2)
 }
 
 // see notes what is known of a lock's holder; it requires mu.

@@ -1,0 +1,495 @@
+package lockredis_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/redistest"
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
+
+// successionRig is a rig whose process hands locks on by itself for as long as a test needs.
+func successionRig(t *testing.T) *rig {
+	t.Helper()
+	r := newRig(t)
+	r.HandsOn(time.Minute, time.Minute)
+	return r
+}
+
+// follow asks for k, and returns when the request is in the queue, and its process knows.
+func (r *rig) follow(owner string) <-chan outcome {
+	r.t.Helper()
+	return r.followWith(driver.Request{Keys: []string{"k"}, Owner: owner, Wait: time.Minute})
+}
+
+func (r *rig) followWith(req driver.Request) <-chan outcome {
+	r.t.Helper()
+	before, known := r.redis.ZCard(bg, queueName("k")).Val(), r.Waiting()
+	got := r.ask(req)
+	r.inLine("k", before+1)
+	r.knowsOf(known + 1)
+	return got
+}
+
+// knowsOf returns when the process knows of so many requests that wait.
+func (r *rig) knowsOf(waiting int64) {
+	r.t.Helper()
+	redistest.Eventually(r.t, 10*time.Second, func() string {
+		if n := r.Waiting(); n != waiting {
+			return fmt.Sprintf("the process knows of %d that wait", n)
+		}
+		return ""
+	})
+}
+
+// succession has a line of anonymous requests of this process formed for k. It returns the
+// grant of the first, which names the others, and how they end.
+func (r *rig) succession(n int) (first driver.Grant, others []<-chan outcome) {
+	r.t.Helper()
+	return r.successionOf(func(int) string { return "*" }, n)
+}
+
+func (r *rig) successionOf(owner func(i int) string, n int) (first driver.Grant, others []<-chan outcome) {
+	r.t.Helper()
+	g := r.take("*", 0, "k")
+	brief := r.follow("*")
+	for i := range n {
+		others = append(others, r.follow(owner(i)))
+	}
+	r.free(g)
+	r.free(granted(r.t, brief, 5*time.Second, "the one that had it for a moment"))
+	first = granted(r.t, others[0], 5*time.Second, "the first of the line")
+	return first, others[1:]
+}
+
+// hold is the only hold of a grant.
+func hold(g driver.Grant) driver.Hold { return g.Holds[0].Hold }
+
+// nobodyHas says that no lock, no waiter and no record is left of k.
+func (r *rig) nobodyHas() {
+	r.t.Helper()
+	redistest.Eventually(r.t, 5*time.Second, func() string {
+		s := r.state("k")
+		if waiters := r.redis.HLen(bg, hubName("w")).Val(); s.Held || s.Waiting > 0 || waiters > 0 {
+			return fmt.Sprintf("%+v, %d waiters", s, waiters)
+		}
+		return ""
+	})
+	for _, key := range r.keys() {
+		if strings.HasSuffix(key, "}:h") || strings.Contains(key, "}:q:") {
+			r.t.Errorf("%s is left: %s", key, content(bg, r.redis, key))
+		}
+	}
+}
+
+func (r *rig) handsOnNothing() {
+	r.t.Helper()
+	if open, closed := r.Successions(); open+closed != 0 {
+		r.t.Errorf("%d locks are handed on here, and %d were", open, closed)
+	}
+}
+
+// stopsHandingOn returns when the process has learnt that what it hands on is not its own.
+func (r *rig) stopsHandingOn(bound time.Duration) {
+	r.t.Helper()
+	redistest.Eventually(r.t, bound, func() string {
+		if open, _ := r.Successions(); open > 0 {
+			return "the lock is handed on still"
+		}
+		return ""
+	})
+}
+
+func TestALineOfOneProcessIsServedInOrderWithoutACallAndWithRisingTokens(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	// A clock that was set back: tokens are then just one more than the last.
+	r.redis.Set(bg, hubName("t"), fmt.Sprintf("%016d", time.Now().Add(time.Hour).UnixMicro()), 0)
+	owners := []string{"*", "execute:1", "*", "execute:2", "execute:3"}
+	g, others := r.successionOf(func(i int) string { return owners[i] }, len(owners))
+	before := r.calls()
+	for i, got := range others {
+		last := hold(g)
+		r.free(g)
+		g = granted(t, got, 5*time.Second, fmt.Sprint("number ", i+1))
+		if h := g.Holds[0]; h.Owner != owners[i+1] || h.Token <= last.Token || h.Key != "k" || !h.Offer || h.Until.IsZero() || h.Joined {
+			t.Errorf("number %d has %+v, after %+v", i+1, h, last)
+		}
+		for _, later := range others[i+1:] {
+			if len(later) > 0 {
+				t.Fatalf("another was served together with number %d", i+1)
+			}
+		}
+		r.busy("*", "k")
+		before++ // the call of busy
+	}
+	if calls := r.calls() - before; calls != 0 {
+		t.Errorf("the line made %d calls", calls)
+	}
+	r.free(g)
+	r.nobodyHas()
+	if next := r.take("*", 0, "k"); hold(next).Token <= hold(g).Token {
+		t.Errorf("token %d after %d", hold(next).Token, hold(g).Token)
+	}
+}
+
+func TestALineEndsWhereAnotherProcessComesNext(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	other := r.another()
+	g := r.take("*", 0, "k")
+	brief := r.follow("*")
+	a, b := r.follow("*"), r.follow("*")
+	theirs := other.follow("*")
+	c := r.follow("*")
+	r.free(g)
+	for _, got := range []<-chan outcome{brief, a, b, theirs, c} {
+		if len(a)+len(b)+len(theirs)+len(c) > 1 {
+			t.Fatal("two were served at once")
+		}
+		g = granted(t, got, 5*time.Second, "the next")
+		if got == theirs {
+			other.free(g)
+		} else {
+			r.free(g)
+		}
+	}
+	r.nobodyHas()
+}
+
+// What others see of a lock is not to be late for long.
+func TestALineIsServedByTheServerAfterAWhile(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	r.HandsOn(0, time.Minute)
+	g, others := r.succession(3)
+	for _, got := range others {
+		before := r.calls()
+		r.free(g)
+		g = granted(t, got, 5*time.Second, "the next")
+		if s := r.redis.Get(bg, "medusa_lock:k").Val(); s != "*" || r.calls() == before {
+			t.Errorf("the lock is %q, %d calls", s, r.calls()-before)
+		}
+	}
+	r.free(g)
+	r.nobodyHas()
+}
+
+func TestAGrantNamesNobodyWhereLocksAreHeldForLonger(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	r.HandsOn(time.Minute, 0)
+	g, others := r.succession(2)
+	r.handsOnNothing()
+	r.free(g)
+	r.free(granted(t, others[0], 5*time.Second, "the next"))
+	r.nobodyHas()
+}
+
+// Their holds would be looked for by their owners' names, or end before they begin.
+func TestAGrantNamesOnlyThoseThatMakeOneRequestForOneKey(t *testing.T) {
+	t.Parallel()
+	for name, req := range map[string]driver.Request{
+		"a named owner":       {Keys: []string{"k"}, Owner: "me"},
+		"several keys":        {Keys: []string{"k", "l"}, Owner: "*"},
+		"a short expiry":      {Keys: []string{"k"}, Owner: "*", TTL: time.Second},
+		"in others' interest": {Keys: []string{"k"}, Owner: "*", Enclosing: []string{"outer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := successionRig(t)
+			g := r.take("*", 0, "k")
+			brief, first := r.follow("*"), r.follow("*")
+			req.Wait = time.Minute
+			second := r.followWith(req)
+			r.free(g)
+			r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
+			g = granted(t, first, 5*time.Second, "the first")
+			r.handsOnNothing()
+			r.free(g)
+			r.free(granted(t, second, 5*time.Second, "the second"))
+			r.nobodyHas()
+		})
+	}
+}
+
+func TestOneOfALineThatHasGivenUpIsPassedOver(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	ctx, cancel := context.WithCancel(bg)
+	g := r.take("*", 0, "k")
+	brief, first := r.follow("*"), r.follow("*")
+	gone := make(chan error, 1)
+	go func() {
+		_, err := r.Acquire(ctx, driver.Request{Keys: []string{"k"}, Owner: "*", Wait: time.Minute})
+		gone <- err
+	}()
+	r.knowsOf(3)
+	last := r.follow("*")
+	r.free(g)
+	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
+	g = granted(t, first, 5*time.Second, "the first")
+	cancel()
+	if err := <-gone; err == nil {
+		t.Fatal("it was granted what the first has")
+	}
+	r.inLine("k", 1)
+	before := r.calls()
+	r.free(g)
+	g = granted(t, last, 5*time.Second, "the last")
+	if calls := r.calls() - before; calls != 0 {
+		t.Errorf("%d calls", calls)
+	}
+	r.free(g)
+	r.nobodyHas()
+}
+
+func TestNobodyOfALineFreesOrExtendsWhatTheNextHas(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	first, others := r.succession(3)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	for _, late := range [][]driver.Hold{{hold(first)}, {hold(first), {Key: "l", Owner: "*", Token: 7}}} {
+		if freed, err := r.Release(bg, late); err != nil || freed[0] {
+			t.Fatalf("the first freed it again: %v, %v", freed, err)
+		}
+		if ext, err := r.Extend(bg, time.Minute, late); err != nil || ext[0].Held {
+			t.Fatalf("the first extended it: %+v, %v", ext, err)
+		}
+	}
+	if ext, err := r.Extend(bg, time.Minute, []driver.Hold{hold(second)}); err != nil || !ext[0].Held {
+		t.Fatalf("the second does not have it any more: %+v, %v", ext, err)
+	}
+	r.free(second)
+	r.free(granted(t, others[1], 5*time.Second, "the third"))
+	r.nobodyHas()
+}
+
+func TestOneOfALineThatIsExtendedIsTheHolderToEverybody(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	other := r.another()
+	owners := []string{"execute:1", "execute:2", "execute:3"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	if ext, err := r.Extend(bg, time.Minute, []driver.Hold{hold(second)}); err != nil || !ext[0].Held || time.Until(ext[0].Until) < 50*time.Second {
+		t.Fatalf("extended: %+v, %v", ext, err)
+	}
+	s := other.state("k")
+	if s.Owner != "execute:2" || s.Token != hold(second).Token || s.Offer || s.Waiting != 1 || s.Waiters[0].Owner != "execute:3" {
+		t.Errorf("another process sees %+v", s)
+	}
+	r.handsOnNothing()
+	r.free(second)
+	third := granted(t, others[1], 5*time.Second, "the third")
+	if hold(third).Token <= hold(second).Token {
+		t.Errorf("token %d after %d", hold(third).Token, hold(second).Token)
+	}
+	r.free(third)
+	r.nobodyHas()
+}
+
+func TestTheProcessItselfSeesWhoOfALineHasTheLock(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	first, others := r.succession(3)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	if s := r.state("k"); s.Token != hold(second).Token || s.Waiting != 1 {
+		t.Errorf("it sees %+v", s)
+	}
+	r.free(second)
+	third := granted(t, others[1], 5*time.Second, "the third")
+	r.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(third).Token, Reason: "stuck", Now: true}, true)
+	if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] {
+		t.Errorf("it freed what was taken from it: %v, %v", freed, err)
+	}
+	r.nobodyHas()
+}
+
+// To others the first one of a line may be the holder for a moment more.
+func TestWhatIsTakenByForceFromALineIsTakenFromTheOneThatHasIt(t *testing.T) {
+	t.Parallel()
+	for _, now := range []bool{false, true} {
+		t.Run(fmt.Sprintf("at once: %t", now), func(t *testing.T) {
+			t.Parallel()
+			bystander := newRig(t)
+			r, events := told(t, bystander)
+			r.HandsOn(time.Minute, time.Minute)
+			first, others := r.succession(4)
+			r.free(first)
+			second := granted(t, others[0], 5*time.Second, "the second")
+			r.free(second)
+			third := granted(t, others[1], 5*time.Second, "the third")
+			theirs := bystander.follow("*")
+			seen := bystander.state("k")
+			bystander.force(driver.ForceRequest{Key: "k", Owner: seen.Owner, Token: seen.Token, Reason: "stuck", Now: now}, true)
+			if e := next(t, events); e.Revoked != hold(third) || e.Reason != "stuck" {
+				t.Fatalf("told of %+v, %+v has it", e, hold(third))
+			}
+			if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] == now {
+				t.Errorf("the release: %v, %v", freed, err)
+			}
+			began := time.Now()
+			r.free(granted(t, others[2], 1500*time.Millisecond, "the fourth"))
+			bystander.free(granted(t, theirs, time.Second, "the other process's"))
+			t.Logf("the line went on after %s", time.Since(began))
+			bystander.nobodyHas()
+		})
+	}
+}
+
+func TestThoseOfALineThatHaveHadTheirTurnDoNotDelayTheOthersWhenItLapses(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	other := r.another()
+	first, others := r.succession(6)
+	for i := range 4 {
+		r.free(first)
+		first = granted(t, others[i], 5*time.Second, "the next")
+	}
+	theirs := other.follow("*")
+	until := first.Holds[0].Until
+	r.free(granted(t, others[4], 5*time.Second, "the last of the line"))
+	other.free(granted(t, theirs, 3*time.Second, "the other process's"))
+	t.Logf("served %s after the end", time.Since(until))
+	if freed, err := r.Release(bg, []driver.Hold{hold(first)}); err != nil || freed[0] {
+		t.Errorf("what had lapsed was freed: %v, %v", freed, err)
+	}
+	r.handsOnNothing()
+	r.nobodyHas()
+}
+
+func TestALineWhoseLockWasDeletedFreesNothingAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	other := r.another()
+	first, others := r.succession(4)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	r.free(second)
+	third := granted(t, others[1], 5*time.Second, "the third")
+	theirs := other.follow("*")
+	r.redis.Del(bg, "medusa_lock:k")
+	r.stopsHandingOn(1500 * time.Millisecond) // three ticks: the offer lapses only later
+	if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] {
+		t.Errorf("it was freed: %v, %v", freed, err)
+	}
+	r.free(granted(t, others[2], 5*time.Second, "the fourth"))
+	other.free(granted(t, theirs, 5*time.Second, "the other process's"))
+	r.nobodyHas()
+}
+
+// The server gives the lock to the second, while the first knows of nothing.
+func TestALineWhoseLockWasGivenOnByTheServerIsNotHandedOnHere(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	first, others := r.succession(3)
+	r.redis.Del(bg, "medusa_lock:k")
+	second := granted(t, others[0], 5*time.Second, "the second")
+	if freed, err := r.Release(bg, []driver.Hold{hold(first)}); err != nil || freed[0] {
+		t.Errorf("the first freed what the second has: %v, %v", freed, err)
+	}
+	if len(others[1]) > 0 {
+		t.Fatal("the third was let in beside the second")
+	}
+	r.busy("*", "k")
+	r.free(second)
+	r.free(granted(t, others[1], 5*time.Second, "the third"))
+	r.nobodyHas()
+}
+
+func TestTheEndOfALineThatGetsNoAnswerIsSaidAgain(t *testing.T) {
+	t.Parallel()
+	r, w := newWiredRig(t)
+	r.HandsOn(time.Minute, time.Minute)
+	other := r.another()
+	first, others := r.succession(3)
+	r.free(first)
+	r.free(granted(t, others[0], 5*time.Second, "the second"))
+	third := granted(t, others[1], 5*time.Second, "the third")
+	theirs := other.follow("*")
+	lost := w.lose(fmt.Sprint(hold(third).Token))
+	r.free(third)
+	lost.happens(t)
+	other.free(granted(t, theirs, time.Second, "the other process's"))
+	other.nobodyHas()
+}
+
+// The longest line there is, and those behind it.
+func TestALineIsBounded(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	const n = 40
+	g, others := r.succession(n)
+	tokens := []driver.Token{hold(g).Token}
+	calls := r.calls()
+	for _, got := range others {
+		r.free(g)
+		g = granted(t, got, 5*time.Second, "the next")
+		tokens = append(tokens, hold(g).Token)
+	}
+	if calls = r.calls() - calls; calls != 1 {
+		t.Errorf("%d calls for %d", calls, n)
+	}
+	if !slices.IsSorted(tokens) || len(slices.Compact(tokens)) != n {
+		t.Errorf("the tokens are %d", tokens)
+	}
+	r.free(g)
+	r.nobodyHas()
+}
+
+// A compensation goes before all that is not promised yet.
+func TestARequestOfHigherRankComesRightBehindALine(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	g := r.take("*", 0, "k")
+	brief, first, second := r.follow("*"), r.follow("*"), r.follow("*")
+	between := r.another().follow("*")
+	r.free(g)
+	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
+	g = granted(t, first, 5*time.Second, "the first")
+	urgent := r.followWith(driver.Request{Keys: []string{"k"}, Owner: "me", Rank: driver.Compensation, Wait: time.Minute})
+	r.free(g)
+	r.free(granted(t, second, 5*time.Second, "the second"))
+	g = granted(t, urgent, 5*time.Second, "the compensation")
+	if len(between) > 0 {
+		t.Error("another came before it")
+	}
+	r.free(g)
+	granted(t, between, 5*time.Second, "the last")
+}
+
+func TestALineOverAServerThatForgetsEverythingGoesOn(t *testing.T) {
+	t.Parallel()
+	r, w := newWiredRig(t)
+	r.HandsOn(time.Minute, time.Minute)
+	first, others := r.succession(4)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	asking := w.holdBack(t, "medusa_lock:k") // it stops before it has asked where it stands
+	if err := r.redis.FlushAll(bg).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.killLines()
+	asking.happens(t)
+	r.stopsHandingOn(200 * time.Millisecond)
+	asking.goOn(t)
+	if freed, err := r.Release(bg, []driver.Hold{hold(second)}); err != nil || freed[0] {
+		t.Errorf("the release: %v, %v", freed, err)
+	}
+	for _, got := range others[1:] {
+		g := granted(t, got, 5*time.Second, "the next")
+		if hold(g).Token <= hold(second).Token {
+			t.Errorf("token %d after %d", hold(g).Token, hold(second).Token)
+		}
+		r.free(g)
+	}
+	r.nobodyHas()
+}
