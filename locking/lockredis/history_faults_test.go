@@ -16,21 +16,17 @@ import (
 var faults = map[string][]lockredis.Fault{
 	"a release does not compare the token": {{
 		File: "release.lua",
-		Old:  "if token ~= '0' and (had ~= owner or current ~= token or tonumber(expires) ~= call('PEXPIRETIME', lock)) then",
-		New:  "if false then",
+		Old:  "elseif current == token then",
+		New:  "elseif had == owner then",
 	}},
 	"a release does not compare the owner": {{
 		File: "release.lua",
-		Old:  "if call('GET', lock) ~= owner then",
-		New:  "owner = call('GET', lock) or owner\n  if call('GET', lock) ~= owner then",
+		Old:  "return had == owner, tickets",
+		New:  "return true, tickets",
 	}, {
 		File: "release.lua",
-		Old:  "if token ~= '0' and (had ~= owner or current ~= token",
-		New:  "if token ~= '0' and (current ~= token",
-	}, {
-		File: "release.lua",
-		Old:  "  unlist(owner, lock)\n    return { 1, told, 0 }",
-		New:  "  return { 1, told, 0 }",
+		Old:  "local own, tickets = compare(lock, KEYS[6], value, value and call('HGET', KEYS[4], lock), owner, ARGV[4])",
+		New:  "local own, tickets = compare(lock, KEYS[6], value, value and call('HGET', KEYS[4], lock), owner, ARGV[4])\n  owner = value or owner",
 	}},
 	"a hand-over goes to the last in line": {{
 		File: "release.lua",
@@ -49,13 +45,13 @@ var faults = map[string][]lockredis.Fault{
 	}},
 	"an extend revives a lapsed hold that another has by now": {{
 		File: "extend.lua",
-		Old:  "if not r or r.token ~= token then",
-		New: `if not r and holder(lock) then
+		Old:  "if not r or r.owner ~= owner or r.token ~= token then",
+		New: `if r and r.owner ~= owner then
     r = { owner = owner, epoch = 0, attempt = 0, token = token, request = 'revived.1', process = 'revived' }
     r.expires = wanted
     keep(lock, r)
   end
-  if not r or r.token ~= token then`,
+  if not r or r.owner ~= owner or r.token ~= token then`,
 	}},
 	"a cancel frees what another one has": {{
 		File: "cancel.lua",
