@@ -55,6 +55,11 @@ interop: setup ## Run the tests beside Medusa, a minute of contest among them: m
 repeat: setup ## Run tests 50 times: make repeat PACKAGE=./locking/... RUN=TestName
 	@$(GO) test -race -count=50 -run '$(RUN)' $(PACKAGE)
 
+.PHONY: histories
+histories: setup ## Judge long histories of locks in trouble: make histories ARGS="-histories.times=10 -histories.seed=1"
+	@$(GO) test -race -timeout 2h -v -run 'TestHistories' ./internal/lockhistory ./locking/lockmem
+	@$(GO) test -race -timeout 2h -v -run 'TestHistories' ./locking/lockredis -args $(ARGS)
+
 .PHONY: tidy
 tidy: ## Tidy every module, and format
 	@set -e; for m in $(MODULES) tools; do (cd $$m && $(GO) mod tidy); done
