@@ -206,12 +206,17 @@ func (p *Provider) hearText(message string, after time.Time) {
 		id := r.text()
 		p.refused(id, p.readCircle(&r))
 		return
+	case kind == "a":
+		if lock := r.text(); !r.bad {
+			p.tellOf(p.keys.key(lock))
+			return
+		}
 	case kind == "r":
 		hold := driver.Hold{Key: p.keys.key(r.text()), Owner: r.text()}
 		hold.Generation.Epoch, hold.Generation.Attempt = uint64(r.number()), uint64(r.number())
 		hold.Token = driver.Token(r.number())
 		if reason := r.text(); !r.bad {
-			p.notify(driver.Event{Revoked: p.waits.revoked(hold), Reason: reason})
+			p.notify(driver.Event{Revoked: hold, Reason: reason})
 			return
 		}
 	}

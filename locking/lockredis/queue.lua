@@ -32,7 +32,9 @@
 -- which that process may let begin by itself, one after the other, when the one before
 -- has ended: the n-th has the hold's token and n. They stay in the queue, and the
 -- record stays the first one's, until the process speaks of one of them: those before
--- have then had their turn. When the hold ends in another way, they wait as before.
+-- have then had their turn. When the hold ends in another way, they wait as before. A
+-- script that has to know who of them holds the lock has the process asked (wonder), and
+-- is called again: it knows at the latest when the hold has lapsed.
 --
 -- Order: a queue's score is class * CLASS + ticket. Who is set aside, because the
 -- process is away or because the ticket has an offer, is at ASIDE + score.
@@ -306,6 +308,16 @@ local function head(queue)
   end
 end
 
+local function field(value)
+  local text = type(value) == 'number' and string.format('%.0f', value) or value
+  return #text .. ':' .. text
+end
+
+-- Asks who of a hold and its successors it is.
+local function wonder(lock, r)
+  call('PUBLISH', channel .. r.process, '1:a' .. field(lock))
+end
+
 -- What stands between a request and a key: nil for nothing, or a word. The second
 -- result is the record of the owner's own hold, or true where it has none.
 local function obstacle(w, lock)
@@ -316,7 +328,10 @@ local function obstacle(w, lock)
     return 'held', nil
   end
   local r = record(lock)
-  if r and (r.revoked or w.epoch < r.epoch or (w.epoch == r.epoch and w.attempt < r.attempt)) then
+  if r and r.successors then -- it may have ended
+    wonder(lock, r)
+    return 'held', nil
+  elseif r and (r.revoked or w.epoch < r.epoch or (w.epoch == r.epoch and w.attempt < r.attempt)) then
     return 'revoked', r
   end
   return nil, r or true
@@ -376,11 +391,6 @@ local function give_all(id, w, own, offer)
       give(id, w, w.keys[i], own[i], offer)
   end
   return answer
-end
-
-local function field(value)
-  local text = type(value) == 'number' and string.format('%.0f', value) or value
-  return #text .. ':' .. text
 end
 
 -- Tells a process something, in fields that carry their length. The one that asks is

@@ -108,13 +108,13 @@ func (p *Provider) ownHolds(ctx context.Context, owner string, keys []string) ([
 	var holds []driver.Hold
 	groups := p.keys.groups(keys)
 	for i := range groups {
-		locks, _, err := p.states(ctx, groups[i].command(listScript, 0))
+		locks, _, err := p.states(ctx, groups[i].command(listScript, 0), sureAtLast)
 		if err != nil {
 			return nil, err
 		}
 		for j := range locks {
 			if !locks[j].Foreign && locks[j].Owner == owner {
-				holds = append(holds, driver.Hold{Key: locks[j].Key, Owner: owner})
+				holds = append(holds, driver.Hold{Key: locks[j].Key, Owner: owner, Token: locks[j].Token})
 			}
 		}
 	}

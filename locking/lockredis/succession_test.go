@@ -295,26 +295,24 @@ func TestOneOfALineThatIsExtendedIsTheHolderToEverybody(t *testing.T) {
 	r.nobodyHas()
 }
 
-func TestTheProcessItselfSeesWhoOfALineHasTheLock(t *testing.T) {
+func TestOthersSeeWhoOfALineHasTheLock(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
-	first, others := r.succession(3)
+	other := r.another()
+	owners := []string{"execute:1", "execute:2", "execute:3"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
 	r.free(first)
 	second := granted(t, others[0], 5*time.Second, "the second")
-	if s := r.state("k"); s.Token != hold(second).Token || s.Waiting != 1 {
-		t.Errorf("it sees %+v", s)
+	s := other.state("k")
+	if s.Owner != "execute:2" || s.Token != hold(second).Token || s.Waiting != 1 || s.Waiters[0].Owner != "execute:3" {
+		t.Errorf("another process sees %+v", s)
 	}
 	r.free(second)
-	third := granted(t, others[1], 5*time.Second, "the third")
-	r.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(third).Token, Reason: "stuck", Now: true}, true)
-	if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] {
-		t.Errorf("it freed what was taken from it: %v, %v", freed, err)
-	}
+	r.free(granted(t, others[1], 5*time.Second, "the third"))
 	r.nobodyHas()
 }
 
-// To others the first one of a line may be the holder for a moment more.
-func TestWhatIsTakenByForceFromALineIsTakenFromTheOneThatHasIt(t *testing.T) {
+func TestWhoOfALineHasHadItsTurnIsNotTheHolderThatAForcedReleaseMeans(t *testing.T) {
 	t.Parallel()
 	for _, now := range []bool{false, true} {
 		t.Run(fmt.Sprintf("at once: %t", now), func(t *testing.T) {
@@ -328,21 +326,85 @@ func TestWhatIsTakenByForceFromALineIsTakenFromTheOneThatHasIt(t *testing.T) {
 			r.free(second)
 			third := granted(t, others[1], 5*time.Second, "the third")
 			theirs := bystander.follow("*")
-			seen := bystander.state("k")
-			bystander.force(driver.ForceRequest{Key: "k", Owner: seen.Owner, Token: seen.Token, Reason: "stuck", Now: now}, true)
+			bystander.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(first).Token, Reason: "stuck", Now: now}, false)
+			bystander.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(third).Token, Reason: "stuck", Now: now}, true)
 			if e := next(t, events); e.Revoked != hold(third) || e.Reason != "stuck" {
 				t.Fatalf("told of %+v, %+v has it", e, hold(third))
 			}
 			if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] == now {
 				t.Errorf("the release: %v, %v", freed, err)
 			}
-			began := time.Now()
 			r.free(granted(t, others[2], 1500*time.Millisecond, "the fourth"))
 			bystander.free(granted(t, theirs, time.Second, "the other process's"))
-			t.Logf("the line went on after %s", time.Since(began))
 			bystander.nobodyHas()
 		})
 	}
+}
+
+// The string on the server is still the first one's.
+func TestWhoNamesNoTokenFreesOfALineWhatItHasNow(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	other := r.another()
+	owners := []string{"*", "execute:2", "*"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	if freed, err := other.Release(bg, []driver.Hold{{Key: "k", Owner: "*"}}); err != nil || freed[0] {
+		t.Errorf("an anonymous release freed what execute:2 has: %v, %v", freed, err)
+	}
+	r.free(second)
+	granted(t, others[1], 5*time.Second, "the third")
+	if freed, err := other.Release(bg, []driver.Hold{{Key: "k", Owner: "*"}}); err != nil || !freed[0] {
+		t.Errorf("an anonymous release did not free what an anonymous owner has: %v, %v", freed, err)
+	}
+	r.nobodyHas()
+}
+
+func TestReleaseAllFindsWhoOfALineHasTheLock(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	owners := []string{"execute:1", "execute:2"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
+	r.free(first)
+	granted(t, others[0], 5*time.Second, "the second")
+	other := r.another()
+	for owner, want := range map[string]int{"execute:1": 0, "execute:2": 1} {
+		if n, err := other.ReleaseAll(bg, owner); n != want || err != nil {
+			t.Errorf("%d were freed of %s, %d were to be (%v)", n, owner, want, err)
+		}
+	}
+	r.nobodyHas()
+}
+
+// Its process is stopped, say: the offer lapses.
+func TestWhatALineDoesNotTellOfIsKnownWhenItHasLapsed(t *testing.T) {
+	t.Parallel()
+	r, w := newWiredRig(t)
+	r.HandsOn(time.Minute, time.Minute)
+	other := r.another()
+	first, _ := r.succession(2)
+	w.sever()
+	began := time.Now()
+	other.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(first).Token, Reason: "stuck", Now: true}, false)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("it was answered after %s, before the offer had lapsed", took)
+	}
+	w.mend()
+}
+
+// The owner of a job makes one request. One that makes another must not be given what it
+// had.
+func TestAnOwnerWhoseTurnOfALineIsOverDoesNotJoinIt(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	owners := []string{"execute:1", "execute:2"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
+	r.free(first)
+	second := granted(t, others[0], 5*time.Second, "the second")
+	r.busy("execute:1", "k")
+	r.free(second)
+	r.nobodyHas()
 }
 
 // The longest line there is, and those behind it.

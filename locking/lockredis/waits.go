@@ -124,7 +124,7 @@ func (s *waits) settle(id string, holds []driver.Granted, successors []string, e
 		s.overtaken(holds[i].Key)
 	}
 	if len(successors) > 0 {
-		s.succeed(&holds[0], successors)
+		s.succeed(&holds[0], w.ask.req.TTL, successors)
 	}
 	s.finish(w, holds, err)
 }
