@@ -21,8 +21,8 @@ var faults = map[string][]lockredis.Fault{
 	}},
 	"a release does not compare the owner": {{
 		File: "release.lua",
-		Old:  "return had == owner, tickets",
-		New:  "return true, tickets",
+		Old:  "return had == owner and 1 or 0, tickets",
+		New:  "return 1, tickets",
 	}, {
 		File: "release.lua",
 		Old:  "local own, tickets = compare(lock, KEYS[6], value, value and call('HGET', KEYS[4], lock), owner, ARGV[4])",
