@@ -133,8 +133,9 @@ func (s *Sentinel) Synced() {
 	}
 }
 
-// FailOver has the sentinels put a replica in the master's place, which lives on, and
-// returns when all of them name the new one and it takes writes.
+// FailOver has the sentinels put a replica in the master's place, which becomes a replica
+// itself, and returns when that is done. In between both take writes, and what the old one
+// takes is lost.
 func (s *Sentinel) FailOver() (before, after *Server) {
 	s.t.Helper()
 	before = s.Master()
@@ -145,7 +146,16 @@ func (s *Sentinel) FailOver() (before, after *Server) {
 		}
 		return ""
 	})
-	return before, s.replaced(before)
+	after = s.replaced(before)
+	old := before.Client()
+	Eventually(s.t, 20*time.Second, func() string {
+		info := old.Info(context.Background(), "replication").Val()
+		if !strings.Contains(info, "role:slave") {
+			return "the old master is one still: " + info
+		}
+		return ""
+	})
+	return before, after
 }
 
 // KillMaster ends the master with SIGKILL, and returns when a replica has taken its

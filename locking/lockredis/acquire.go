@@ -41,52 +41,6 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 	return driver.Grant{Holds: holds}, nil
 }
 
-// acquireGroups takes the keys of several slots, one slot after the other.
-func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
-	id := p.requestID()
-	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
-	for i := range groups {
-		holds, err := p.take(ctx, &ask{req: req, group: &groups[i], id: id}, deadline)
-		if err == nil && i < len(groups)-1 {
-			err = p.confirm(ctx, req.TTL, holds)
-		}
-		if err != nil {
-			return driver.Grant{}, errors.Join(err, p.cancel(ctx, req.Owner, id, groups[:i+1]))
-		}
-		p.owe(groups[i].hub, len(holds), req.TTL)
-		for n, at := range groups[i].at {
-			grant.Holds[at] = holds[n]
-		}
-	}
-	return grant, nil
-}
-
-// confirm makes offers full holds: they would lapse while a later slot's keys are
-// waited for.
-func (p *Provider) confirm(ctx context.Context, ttl time.Duration, holds []driver.Granted) error {
-	var offers []driver.Hold
-	var at []int
-	for i := range holds {
-		if holds[i].Offer {
-			offers, at = append(offers, holds[i].Hold), append(at, i)
-		}
-	}
-	if len(offers) == 0 {
-		return nil
-	}
-	answers, err := p.Extend(ctx, ttl, offers)
-	if err != nil {
-		return err
-	}
-	for i, a := range answers {
-		if !a.Held {
-			return fmt.Errorf("lockredis: what was offered of %q has lapsed before it was taken: %w", offers[i].Key, driver.ErrTimeout)
-		}
-		holds[at[i]].Offer, holds[at[i]].Until = false, a.Until
-	}
-	return nil
-}
-
 // requestID tells this process's requests from each other, and from all others.
 func (p *Provider) requestID() string {
 	return p.self + "." + strconv.FormatUint(p.requests.Add(1), 36)
@@ -250,10 +204,13 @@ func (p *Provider) await(ctx context.Context, w *wait, deadline time.Time) ([]dr
 func (p *Provider) cancel(ctx context.Context, owner, id string, groups []group) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer stop()
-	var errs []error
-	for i := range groups {
-		errs = append(errs, p.leave(ctx, leaving{owner: owner, id: id, group: groups[i]}))
+	errs := make([]error, len(groups))
+	var all sync.WaitGroup
+	for i := 1; i < len(groups); i++ { // a node that does not answer is not to hold up the others
+		all.Go(func() { errs[i] = p.leave(ctx, leaving{owner: owner, id: id, group: groups[i]}) })
 	}
+	errs[0] = p.leave(ctx, leaving{owner: owner, id: id, group: groups[0]})
+	all.Wait()
 	return errors.Join(errs...)
 }
 

@@ -3,6 +3,7 @@ package lockredis
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
@@ -50,13 +52,25 @@ func openPush(ctx context.Context, client redis.UniversalClient, channel string)
 		opts.OnConnect = s.connected(opts.OnConnect)
 		s.client, s.own = redis.NewClient(&opts), true
 	}
-	s.line = s.client.Subscribe(ctx, s.channels()...)
+	s.line = s.subscribe(ctx)
 	for range s.channels() {
 		if _, err := s.line.Receive(ctx); err != nil {
 			return nil, errors.Join(err, s.line.Close(), s.closeClient())
 		}
 	}
 	return s, nil
+}
+
+// subscribe begins a subscription. On a cluster that is at some node, since what is
+// published comes to all of them: another one perhaps when the last does not answer.
+func (s *push) subscribe(ctx context.Context) *redis.PubSub {
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		node, err := c.MasterForKey(ctx, "{"+rediskit.Tag(rand.IntN(rediskit.Slots))+"}") //nolint:gosec // any node will do
+		if err == nil {
+			return node.Subscribe(ctx, s.channels()...)
+		}
+	}
+	return s.client.Subscribe(ctx, s.channels()...)
 }
 
 func (s *push) channels() []string {
@@ -123,13 +137,16 @@ func (s *push) run() {
 		}
 		time.Sleep(wait) // the next Receive connects again
 		wait = min(2*wait, longest)
+		if _, ok := s.client.(*redis.ClusterClient); ok { // its node may be gone for good
+			s.renew(context.Background())
+		}
 	}
 }
 
 // renew replaces a connection that seems dead. Making one takes time, and s.mu while it
 // is noted.
 func (s *push) renew(ctx context.Context) {
-	line := s.client.Subscribe(ctx, s.channels()...)
+	line := s.subscribe(ctx)
 	s.mu.Lock()
 	old := s.line
 	if s.closed {
