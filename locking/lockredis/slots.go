@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// slotLease is for how long what is taken of one slot is kept while later slots' keys
-	// are waited for, where the request asks for no expiry. It is renewed. A process that
-	// dies meanwhile leaves nothing for longer.
+	// slotLease is for how long at most what is taken of one slot is kept while later slots'
+	// keys are waited for. It is renewed. A process that dies meanwhile leaves nothing for
+	// longer.
 	slotLease = 30 * time.Second
 	// slotHaste is how soon after one another slots are taken whose locks may lapse as if
 	// they had been taken at once.
@@ -38,12 +38,12 @@ func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, group
 	}
 }
 
-// acquireInTurn takes the slots' keys once. What an owner has joined keeps the expiry
-// that it had, or gets that of slotLease.
+// acquireInTurn takes the slots' keys once. What an owner has joined may have been extended
+// by slotLease, at most, when another slot's keys cannot be had.
 func (p *Provider) acquireInTurn(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
 	id := p.requestID()
 	first := *req
-	if first.TTL == 0 {
+	if first.TTL == 0 || first.TTL > slotLease {
 		first.TTL = slotLease
 	}
 	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
@@ -81,26 +81,28 @@ type keeping struct {
 	// waited says that something was not free at once.
 	waited bool
 
-	mu    sync.Mutex
-	holds []driver.Hold // but those that were joined
-	quit  chan struct{} // nil: nothing is renewed
+	mu     sync.Mutex
+	holds  []driver.Hold
+	joined []driver.Hold // they keep the expiry that stands, where the request asks for none
+	quit   chan struct{} // nil: nothing is renewed
 	ended chan struct{}
 }
 
 // add keeps what was taken. Offers become full holds: they would lapse.
 func (k *keeping) add(ctx context.Context, holds []driver.Granted) error {
-	var own, offers []driver.Hold
+	var offers []driver.Hold
 	var at []int
+	k.mu.Lock()
 	for i := range holds {
 		if holds[i].Offer {
 			offers, at = append(offers, holds[i].Hold), append(at, i)
 		}
-		if !holds[i].Joined {
-			own = append(own, holds[i].Hold)
+		if holds[i].Joined {
+			k.joined = append(k.joined, holds[i].Hold)
+		} else {
+			k.holds = append(k.holds, holds[i].Hold)
 		}
 	}
-	k.mu.Lock()
-	k.holds = append(k.holds, own...)
 	k.mu.Unlock()
 	if k.quit == nil {
 		k.quit, k.ended = make(chan struct{}), make(chan struct{})
@@ -150,16 +152,20 @@ func (k *keeping) stop() {
 // makes sure that it is there.
 func (k *keeping) complete(ctx context.Context, ttl time.Duration, grant *driver.Grant) error {
 	waited := k.waited || slices.ContainsFunc(grant.Holds, func(h driver.Granted) bool { return h.Offer })
-	if len(k.holds) == 0 || (ttl > 0 && !waited && time.Since(k.since) < min(slotHaste, ttl/10)) {
+	if ttl == k.ttl && !waited && time.Since(k.since) < min(slotHaste, ttl/10) {
 		return nil
 	}
-	answers, err := k.p.extendAll(ctx, ttl, k.holds)
+	holds := k.holds
+	if ttl > 0 {
+		holds = append(holds, k.joined...)
+	}
+	answers, err := k.p.extendAll(ctx, ttl, holds)
 	if err != nil {
 		return err
 	}
 	ends := map[string]time.Time{}
 	for i, a := range answers {
-		ends[k.holds[i].Key] = a.Until
+		ends[holds[i].Key] = a.Until
 	}
 	for i := range grant.Holds {
 		if end, ok := ends[grant.Holds[i].Key]; ok {

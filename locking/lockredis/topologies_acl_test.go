@@ -54,7 +54,7 @@ func TestTheProviderKeepsItsContractAsAUserWithTheLeastRights(t *testing.T) {
 	s := redistest.Start(t)
 	client := redis.NewUniversalClient(allow(t, s, "locks", slices.Concat(rightsOnPage(t, "all"), rightsOnPage(t, "tracking"))))
 	t.Cleanup(func() { client.Close() })
-	conformance(t, "medusa_lock:t%03d:", []*redistest.Server{s}, func(testing.TB) redis.UniversalClient { return client })
+	conformance(t, "medusa_lock:t%08x:", []*redistest.Server{s}, client, nil)
 }
 
 // useAll does what needs rights beside those of the scripts.

@@ -30,8 +30,7 @@ func bySentinel(s *redistest.Sentinel) lockredis.Config {
 func TestTheProviderKeepsItsContractBehindSentinels(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t, 1)
-	client := s.Client()
-	conformance(t, "t%03d:", s.Servers[:1], func(testing.TB) redis.UniversalClient { return client })
+	conformance(t, "t%08x:", s.Servers[:1], s.Client(), nil)
 }
 
 func TestAfterAFailoverWaitersGoOnAndTokensRise(t *testing.T) {

@@ -24,8 +24,7 @@ func TestTheProviderKeepsItsContractOverTLS(t *testing.T) {
 	t.Parallel()
 	ours := redistest.NewAuthority(t)
 	s := redistest.StartTLS(t, ours)
-	client := s.Client()
-	conformance(t, "t%03d:", []*redistest.Server{s}, func(testing.TB) redis.UniversalClient { return client })
+	conformance(t, "t%08x:", []*redistest.Server{s}, s.Client(), nil)
 }
 
 func TestAServerWhoseAuthorityIsUnknownIsRefusedByNameAndWithoutThePassword(t *testing.T) {
