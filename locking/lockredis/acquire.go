@@ -128,7 +128,7 @@ func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err e
 	case !deadline.IsZero() && !time.Now().Before(deadline):
 		return fmt.Errorf("%w; the server gave no answer: %w", driver.ErrTimeout, err)
 	}
-	return fmt.Errorf("lockredis: acquire: %w", err)
+	return fmt.Errorf("lockredis: acquire: %w", deniedLocks(err, a.group.places))
 }
 
 // takeBackLater takes a request back when the command that is on its way has ended:

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lockstep-dev/lockstep/internal/rediskit"
 )
 
 // RightsError means that the server's user may not do what locks need.
@@ -26,21 +28,19 @@ func (e *RightsError) Error() string {
 func (e *RightsError) Unwrap() error { return e.Err }
 
 // checkRights tries what the scripts do: what a server says to a script does not name the
-// right that is missing. A server that cannot answer now says so when it is needed.
+// right that is missing. A server that cannot answer now says so when it is needed. Whether
+// the user may use a lock shows when it is asked for: it may be some of them only.
 func (p *Provider) checkRights(ctx context.Context) error {
-	pl := p.keys.place("\x00rights")
-	own := p.keys.hub(pl.slot).base + "r:" + p.self
-	reply, err := p.send(ctx, rightsScript, []any{"evalsha", rightsScript.sha, 2, own, pl.lock, p.keys.channel("r:" + p.self)})
+	h := p.keys.hub(rediskit.Slot(p.cfg.Namespace))
+	reply, err := p.send(ctx, rightsScript, []any{"evalsha", rightsScript.sha, 1, h.base + "r:" + p.self, p.keys.channel("r:" + p.self)})
 	switch {
 	case lost(err), passing(err):
 		p.log.Info("lockredis: what the server's user may do could not be looked at", "error", err)
 		return nil
+	case denied(err, "key"):
+		return &RightsError{[]string{"~" + p.keys.side + "*"}, err}
 	case err != nil:
-		missing := p.deniedKeys(ctx, own, pl.lock)
-		if len(missing) == 0 {
-			missing = []string{"+evalsha or +eval"}
-		}
-		return &RightsError{missing, err}
+		return &RightsError{[]string{"+evalsha or +eval"}, err}
 	}
 	list, ok := reply.([]any)
 	r := reader{list: list}
@@ -57,15 +57,16 @@ func (p *Provider) checkRights(ctx context.Context) error {
 	return nil
 }
 
-// deniedKeys are the patterns of keys that the user may not use: a script that names keys
-// of two patterns is refused without saying which.
-func (p *Provider) deniedKeys(ctx context.Context, own, lock string) (missing []string) {
-	for _, k := range []struct{ pattern, key string }{{"~" + p.keys.side + "*", own}, {"~" + p.cfg.Namespace + "*", lock}} {
-		if denied(p.client.Exists(ctx, k.key).Err(), "key") {
-			missing = append(missing, k.pattern)
-		}
+// deniedLocks names the locks where the server has refused one of them without saying which.
+func deniedLocks(err error, places []place) error {
+	if !denied(err, "key") {
+		return err
 	}
-	return missing
+	e := &RightsError{Err: err}
+	for i := range places[:min(len(places), 8)] {
+		e.Missing = append(e.Missing, "~"+places[i].lock)
+	}
+	return e
 }
 
 // denied says that the server has refused something for want of a right to that kind of

@@ -1,10 +1,10 @@
 -- Tries what the other scripts do, on a key of its own, and tells what the user may not.
 --
--- KEYS  a key that nothing else uses, a lock
+-- KEYS  a key that nothing else uses
 -- ARGV  a channel that nobody listens on
 --
 -- Returns the rights that are missing, as ACL SETUSER takes them.
-local key, lock, missing = KEYS[1], KEYS[2], {}
+local key, missing = KEYS[1], {}
 
 local function try(right, ...)
   local got = redis.pcall(...)
@@ -21,7 +21,7 @@ if not try('+del', 'DEL', key) then
 end
 for _, family in ipairs({
   {
-    { 'set', key, '1', 'PX', '10000' }, { 'get', key }, { 'mget', key, lock }, { 'incr', key }, { 'exists', key },
+    { 'set', key, '1', 'PX', '10000' }, { 'get', key }, { 'mget', key }, { 'incr', key }, { 'exists', key },
     { 'pttl', key }, { 'pexpiretime', key }, { 'persist', key }, { 'pexpireat', key, '1' }, { 'type', key },
   },
   {

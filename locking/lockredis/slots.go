@@ -85,7 +85,7 @@ type keeping struct {
 	holds  []driver.Hold
 	joined []driver.Hold // they keep the expiry that stands, where the request asks for none
 	quit   chan struct{} // nil: nothing is renewed
-	ended chan struct{}
+	ended  chan struct{}
 }
 
 // add keeps what was taken. Offers become full holds: they would lapse.

@@ -2,6 +2,7 @@ package lockredis_test
 
 import (
 	"crypto/tls"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,11 +21,15 @@ func overTLS(s *redistest.Server, trust *tls.Config) lockredis.Config {
 	}
 }
 
-func TestTheProviderKeepsItsContractOverTLS(t *testing.T) {
+func TestTheProviderKeepsItsContractOverTLSAsAUserWithTheLeastRights(t *testing.T) {
 	t.Parallel()
 	ours := redistest.NewAuthority(t)
 	s := redistest.StartTLS(t, ours)
-	conformance(t, "t%08x:", []*redistest.Server{s}, s.Client(), nil)
+	opts := allow(t, s, "locks", slices.Concat(rightsOnPage(t, "all"), rightsOnPage(t, "tracking")))
+	opts.TLSConfig = ours.Trusting()
+	client := redis.NewUniversalClient(opts)
+	t.Cleanup(func() { client.Close() })
+	conformance(t, "medusa_lock:t%08x:", []*redistest.Server{s}, client, nil)
 }
 
 func TestAServerWhoseAuthorityIsUnknownIsRefusedByNameAndWithoutThePassword(t *testing.T) {
