@@ -35,6 +35,8 @@ type push struct {
 	// id is the connection's, as the server counts. It is noted while the client's own
 	// mutex is held, so not under mu: closing takes the two the other way round.
 	id atomic.Int64
+	// node is the one of a cluster that the subscription is at.
+	node atomic.Pointer[redis.Client]
 
 	mu     sync.Mutex
 	line   *redis.PubSub
@@ -62,11 +64,18 @@ func openPush(ctx context.Context, client redis.UniversalClient, channel string)
 }
 
 // subscribe begins a subscription. On a cluster that is at some node, since what is
-// published comes to all of them: another one perhaps when the last does not answer.
+// published comes to all of them: at another than before, which may not answer.
 func (s *push) subscribe(ctx context.Context) *redis.PubSub {
-	if c, ok := s.client.(*redis.ClusterClient); ok {
+	c, ok := s.client.(*redis.ClusterClient)
+	for range 8 {
+		if !ok {
+			break
+		}
 		node, err := c.MasterForKey(ctx, "{"+rediskit.Tag(rand.IntN(rediskit.Slots))+"}") //nolint:gosec // any node will do
-		if err == nil {
+		if err != nil {
+			break
+		}
+		if before := s.node.Swap(node); before != node {
 			return node.Subscribe(ctx, s.channels()...)
 		}
 	}

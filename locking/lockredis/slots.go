@@ -106,7 +106,7 @@ func (k *keeping) add(ctx context.Context, holds []driver.Granted) error {
 	k.mu.Unlock()
 	if k.quit == nil {
 		k.quit, k.ended = make(chan struct{}), make(chan struct{})
-		go k.renew(k.quit, k.ended)
+		go k.renew(k.quit, k.ended) //nolint:gosec // stop ends it, whatever becomes of the caller's context
 	}
 	if len(offers) == 0 {
 		return nil

@@ -28,7 +28,7 @@ func rightsOnPage(t *testing.T, mark string) (rights []string) {
 	if !ok || !ended {
 		t.Fatalf("the page has no rights %q", mark)
 	}
-	for _, word := range strings.Fields(strings.ReplaceAll(block, "\\\n", " ")) {
+	for word := range strings.FieldsSeq(strings.ReplaceAll(block, "\\\n", " ")) {
 		if strings.ContainsAny(word[:1], "+~&") {
 			rights = append(rights, word)
 		}

@@ -256,7 +256,7 @@ func (c *deafConn) Write(b []byte) (int, error) {
 func (c *deafConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && c.deaf.Load() {
-		c.Conn.Close()
+		c.Close()
 		return 0, io.EOF
 	}
 	return n, err
@@ -331,15 +331,16 @@ func TestOnAClusterANodeThatDoesNotAnswerHoldsUpItsOwnSlotsAlone(t *testing.T) {
 	c := redistest.StartCluster(t, 3, 0, "--cluster-node-timeout", "60000")
 	stuck, well := c.Masters[0], c.Masters[1]
 	one, other := nodeRig(t, c, well), nodeRig(t, c, well)
-	a, b := keyOn(c, stuck, 0), keyOn(c, well, 0)
-	one.take("x", 0, a)
+	b := keyOn(c, well, 0)
 	held := one.take("x", 0, b)
-	for range 5 { // so that it is likely that the stuck node would be the first one asked
+	for i := range 20 { // so that it is likely that the stuck node would be the first one asked
+		a := keyOn(c, stuck, i)
+		one.take("x", 0, a)
 		other.ask(driver.Request{Keys: []string{a}, Owner: "*", Wait: 5 * time.Second})
 	}
 	got := other.ask(driver.Request{Keys: []string{b}, Owner: "*", TTL: time.Minute, Wait: 30 * time.Second})
 	redistest.Eventually(t, 10*time.Second, func() string {
-		if n := other.Waiting(); n != 6 {
+		if n := other.Waiting(); n != 21 {
 			return fmt.Sprintf("%d wait", n)
 		}
 		return ""
@@ -351,7 +352,7 @@ func TestOnAClusterANodeThatDoesNotAnswerHoldsUpItsOwnSlotsAlone(t *testing.T) {
 		if len(well.Client().Keys(bg, live).Val()) == 0 {
 			t.Fatal("the process that waits counts as dead at a node that is well")
 		}
-		time.Sleep(50 * time.Millisecond) //nolint:forbidigo // it is looked at for a while
+		time.Sleep(50 * time.Millisecond) // it is looked at for a while
 	}
 	one.free(held)
 	granted(t, got, 300*time.Millisecond, "the waiter at the node that is well")
