@@ -354,6 +354,8 @@ func TestOnAClusterANodeThatDoesNotAnswerHoldsUpItsOwnSlotsAlone(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond) // it is looked at for a while
 	}
+	began := time.Now()
 	one.free(held)
-	granted(t, got, 300*time.Millisecond, "the waiter at the node that is well")
+	granted(t, got, 2*time.Second, "the waiter at the node that is well") // what heals all comes after 3 s
+	t.Logf("served after %s", time.Since(began))
 }
