@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -358,4 +359,26 @@ func TestOnAClusterANodeThatDoesNotAnswerHoldsUpItsOwnSlotsAlone(t *testing.T) {
 	one.free(held)
 	granted(t, got, 2*time.Second, "the waiter at the node that is well") // what heals all comes after 3 s
 	t.Logf("served after %s", time.Since(began))
+}
+
+// What is published comes to all nodes: the one that a process listens at may go.
+func TestOnAClusterAProcessListensAtAnotherNodeWhenItsOwnIsGone(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 0)
+	nodeRig(t, c, c.Masters[0])
+	listens := func(s *redistest.Server) bool {
+		return strings.Contains(s.Client().Do(bg, "client", "list", "type", "pubsub").String(), "cmd=subscribe")
+	}
+	at := slices.IndexFunc(c.Masters, listens)
+	if at < 0 {
+		t.Fatal("it listens nowhere")
+	}
+	others := slices.Delete(slices.Clone(c.Masters), at, at+1)
+	c.Masters[at].Kill()
+	redistest.Eventually(t, 10*time.Second, func() string {
+		if !slices.ContainsFunc(others, listens) {
+			return "it listens nowhere"
+		}
+		return ""
+	})
 }
