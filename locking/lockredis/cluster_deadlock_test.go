@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
+	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
@@ -16,19 +15,13 @@ import (
 // different ones.
 func threeNodes(t *testing.T, providers int) (rigs []*rig, first, second string) {
 	t.Helper()
-	servers := startCluster(t, 3)
-	var addrs []string
-	for _, s := range servers {
-		addrs = append(addrs, s.Addr())
-	}
+	c := redistest.StartCluster(t, 3, 0)
 	for range providers {
-		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
-		t.Cleanup(func() { client.Close() })
-		p, _, err := start(t, lockredis.Config{Client: client})
+		p, _, err := start(t, lockredis.Config{Client: c.Client()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		rigs = append(rigs, &rig{p, t, servers[0], nil})
+		rigs = append(rigs, &rig{p, t, c.Masters[0], nil})
 	}
 	node := func(key string) int { return rediskit.Slot("medusa_lock:"+key) * 3 / rediskit.Slots }
 	first, second = "a", "b"

@@ -137,23 +137,43 @@ func (p *Provider) nextHub(ctx context.Context, at cursor) (*hub, error) {
 	if !p.keys.slotted || at.at != "0" {
 		return p.keys.hub(at.slot), nil
 	}
-	hubs := p.keys.all()[at.slot:]
-	for some := range slices.Chunk(hubs, hubsAtOnce) {
-		line := p.client.Pipeline()
-		counts := make([]*redis.IntCmd, len(some))
-		for i, h := range some {
-			counts[i] = line.HLen(ctx, h.shared[holdsKey])
-		}
-		if _, err := line.Exec(ctx); err != nil {
+	hubs := p.keys.all()
+	from, _ := slices.BinarySearchFunc(hubs, at.slot, func(h *hub, slot int) int { return h.slot - slot })
+	for some := range slices.Chunk(hubs[from:], hubsAtOnce) {
+		there, err := p.nonEmpty(ctx, some, func(line redis.Pipeliner, h *hub) *redis.IntCmd {
+			return line.HLen(ctx, h.shared[holdsKey])
+		})
+		if err != nil {
 			return nil, err
 		}
-		for i, c := range counts {
-			if c.Val() > 0 {
-				return some[i], nil
-			}
+		if len(there) > 0 {
+			return there[0], nil
 		}
 	}
 	return nil, nil //nolint:nilnil // no hub is an answer
+}
+
+// nonEmpty returns those of the hubs for which there is something to count, in one
+// round trip to each server.
+func (p *Provider) nonEmpty(ctx context.Context, hubs []*hub, count func(redis.Pipeliner, *hub) *redis.IntCmd) (there []*hub, err error) {
+	err = p.again(ctx, func() error {
+		there = nil
+		line := p.client.Pipeline()
+		counts := make([]*redis.IntCmd, len(hubs))
+		for i, h := range hubs {
+			counts[i] = count(line, h)
+		}
+		if _, err := line.Exec(ctx); err != nil {
+			return err
+		}
+		for i, c := range counts {
+			if c.Val() > 0 {
+				there = append(there, hubs[i])
+			}
+		}
+		return nil
+	})
+	return there, err
 }
 
 // states asks list.lua, until it is sure or the time is up.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
@@ -20,8 +22,12 @@ func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
 		return 0, err
 	}
 	defer p.life.leave()
+	hubs, err := p.hubsOf(ctx, owner)
+	if err != nil {
+		return 0, fmt.Errorf("lockredis: look for the locks of an owner: %w", err)
+	}
 	total := 0
-	for _, h := range p.keys.all() {
+	for _, h := range hubs {
 		n, err := p.releaseAllIn(ctx, h, owner)
 		total += n
 		if err != nil {
@@ -30,6 +36,32 @@ func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
 	}
 	return total, nil
 }
+
+// hubsOf returns the hubs in which an owner may have locks. Most slots of a cluster
+// have none.
+func (p *Provider) hubsOf(ctx context.Context, owner string) ([]*hub, error) {
+	all := p.keys.all()
+	if len(all) == 1 {
+		return all, nil
+	}
+	var hubs []*hub
+	for some := range slices.Chunk(all, hubsAtOnce) {
+		there, err := p.nonEmpty(ctx, some, func(line redis.Pipeliner, h *hub) *redis.IntCmd {
+			if listed(owner) {
+				return line.ZCard(ctx, h.list(owner))
+			}
+			return line.HLen(ctx, h.shared[holdsKey])
+		})
+		if err != nil {
+			return nil, err
+		}
+		hubs = append(hubs, there...)
+	}
+	return hubs, nil
+}
+
+// list is where the locks of an owner with a name are listed: see queue.lua.
+func (h *hub) list(owner string) string { return h.base + "o:" + owner }
 
 // listed says that the locks of an owner are listed by its name: see queue.lua.
 func listed(owner string) bool {
@@ -43,7 +75,7 @@ func (p *Provider) releaseAllIn(ctx context.Context, h *hub, owner string) (int,
 		var next uint64
 		var err error
 		if listed(owner) {
-			entries, next, err = p.client.ZScan(ctx, h.base+"o:"+owner, cursor, "", scanCount).Result()
+			entries, next, err = p.client.ZScan(ctx, h.list(owner), cursor, "", scanCount).Result()
 		} else {
 			entries, next, err = p.client.HScan(ctx, h.shared[holdsKey], cursor, "", scanCount).Result()
 		}
