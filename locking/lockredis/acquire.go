@@ -143,7 +143,7 @@ func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err e
 // a give-back that overtook it would find nothing.
 func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
 	own := *a
-	a.unanswered = false
+	p.waits.saidEnd(a)
 	take := func() {
 		<-done                                   // the client's read timeout bounds it
 		_ = p.cancel(context.Background(), &own) // it has noted what is left to do
@@ -222,7 +222,7 @@ func (p *Provider) cancel(ctx context.Context, asks ...*ask) error {
 	errs[0] = p.leave(ctx, asks[0].leaving(nil))
 	all.Wait()
 	for _, a := range asks {
-		a.unanswered = false // that is said now, or noted
+		p.waits.saidEnd(a)
 	}
 	return errors.Join(errs...)
 }

@@ -121,9 +121,12 @@ func (c *clusterCrowd) giveBack(r *rig, g driver.Grant) {
 	for end, again := time.Now().Add(15*time.Second), false; ; again = true {
 		freed, err := r.Release(bg, holds)
 		if err == nil {
-			// A call that failed at one node has freed what is at the others.
-			if slices.Contains(freed, false) && c.durable && !again {
-				c.note(&c.broken, fmt.Errorf("a lock was lost on a cluster that forgets nothing: %v", freed))
+			// A call that failed at one node has freed what is at the others, and an offer may
+			// lapse while its node is down.
+			for i, h := range g.Holds {
+				if !freed[i] && time.Now().Before(h.Until) && c.durable && !again {
+					c.note(&c.broken, fmt.Errorf("a lock was lost on a cluster that forgets nothing: %v of %+v", freed, g.Holds))
+				}
 			}
 			return
 		}

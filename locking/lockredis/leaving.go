@@ -39,6 +39,14 @@ func (a *ask) leaving(holds []driver.Granted) leaving {
 	return l
 }
 
+// saidEnd notes that the end of a request has been said, or is noted. The clock may read the
+// request still.
+func (s *waits) saidEnd(a *ask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.unanswered = false
+}
+
 // leave says the end of a request. Where the server cannot be reached that is tried again
 // at each tick.
 func (p *Provider) leave(ctx context.Context, l leaving) error {
