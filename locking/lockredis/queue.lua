@@ -17,7 +17,9 @@
 --
 -- The lock is a string, its value the owner, so that other programs take part. It
 -- is the truth: a record is void unless the string has the recorded owner and
--- expiry. Records are packed:
+-- expiry. That may be later by the time that a key took to another node of a cluster:
+-- Redis moves its remaining time. Who took a lock that has lapsed, by whole seconds as
+-- Medusa does, has it for longer. Records are packed:
 --   hold    owner, generation ("epoch:attempt"), token, expires (ms, -1: never),
 --           request (with those that joined: their list, empty when they are many),
 --           offer (o: it ends unless it is extended, t: so does a ticket's), revoked
@@ -40,7 +42,7 @@
 -- process is away or because the ticket has an offer, is at ASIDE + score.
 -- A waiter has one score and enters all its queues in one call. So the queues
 -- agree on one order, and no circle can be made of queues alone.
-local CLASS, ASIDE, OFFER, AWAY, REVIVE, MANY = 2 ^ 44, 2 ^ 48, 2000, 250, 64, 16
+local CLASS, ASIDE, OFFER, AWAY, REVIVE, MANY, MOVED = 2 ^ 44, 2 ^ 48, 2000, 250, 64, 16, 500
 local hub = string.sub(KEYS[1], 1, -2)
 local channel = string.match(hub, '^(.-){') .. 'c:'
 local call, pack, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -82,7 +84,8 @@ local function record(lock)
   if raw then
     local owner, generation, token, expires, request, offered, revoked, process, successors = unpacked(raw)
     expires = tonumber(expires)
-    if owner == holder(lock) and expires == call('PEXPIRETIME', lock) then
+    local later = owner == holder(lock) and call('PEXPIRETIME', lock) - expires
+    if later and (later == 0 or (later > 0 and later < MOVED and expires >= 0)) then
       local epoch, attempt = string.match(generation, '^(%d+):(%d+)$')
       return {
         owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), token = token, expires = expires,

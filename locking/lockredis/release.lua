@@ -107,7 +107,7 @@ local function compare(lock, queue, value, raw, owner, token)
     had, _, current, expires, request, offer, _, process, line = cmsgpack.unpack(raw)
   end
   local tickets = offer == 't' and (type(request) == 'table' and request or { request }) or nil
-  local void = not value or had ~= value or tonumber(expires) ~= call('PEXPIRETIME', lock)
+  local void = not value or had ~= value or not as_recorded(lock, expires)
   if token == '0' and line and not void then
     local hub = sub(KEYS[1], 1, -2)
     call('PUBLISH', sub(hub, 1, string.find(hub, '{', 1, true) - 1) .. 'c:' .. process, '1:a' .. #lock .. ':' .. lock)

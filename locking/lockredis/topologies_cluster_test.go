@@ -162,20 +162,22 @@ func TestASlotThatMovesUnderLoadLosesNoLockAndNoCaller(t *testing.T) {
 					ended <- fmt.Errorf("caller %d: release: %w", i, err)
 					return
 				}
-				if !freed[0] { // its expiry is another at the new node: it lapses
+				if !freed[0] {
 					lost.Add(1)
 				}
 			}
 		}()
 	}
-	var slowest time.Duration
+	var slowest, way time.Duration
 	for round := range 6 {
 		before := turns.Load()
+		moving := time.Now()
 		m := c.Migrate(slotOf(key), c.Masters[round%3], c.Masters[(round+1)%3])
 		for _, k := range m.Keys() {
 			m.Move(k)
 		}
 		m.Finish()
+		way = max(way, time.Since(moving))
 		began := time.Now()
 		redistest.Eventually(t, 15*time.Second, func() string {
 			if turns.Load() < before+20 {
@@ -191,8 +193,8 @@ func TestASlotThatMovesUnderLoadLosesNoLockAndNoCaller(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Logf("%d turns, %d locks were lost as the slot moved; 20 turns after a move took %s at most", turns.Load(), lost.Load(), slowest)
-	if lost.Load() > 6 {
+	t.Logf("%d turns; a move took %s at most, 20 turns after one %s", turns.Load(), way, slowest)
+	if lost.Load() > 0 && way < 400*time.Millisecond { // what takes longer ends too much later
 		t.Errorf("%d locks were lost in 6 moves", lost.Load())
 	}
 	redistest.Eventually(t, 5*time.Second, func() string {
@@ -205,29 +207,29 @@ func TestASlotThatMovesUnderLoadLosesNoLockAndNoCaller(t *testing.T) {
 	})
 }
 
-// Redis moves keys by their remaining time, so that their ends are not the same at the new
-// node. A lock that ends at another time than recorded counts as another program's.
-func TestALockWithAnExpiryWhoseSlotMovesIsSeenAsLostOrStandsAndIsNobodyElses(t *testing.T) {
+// Redis moves the time that a key has left, so that it lapses later by what the way takes.
+func TestALockWithAnExpiryWhoseSlotMovesStaysItsHolders(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, 3, 0)
 	r := nodeRig(t, c, c.Masters[0])
 	key := keyOn(c, c.Masters[0], 2)
-	held := r.take("me", time.Second, key)
-	c.Migrate(slotOf(key), c.Masters[0], c.Masters[1]).Finish()
-	a, err := r.Extend(bg, time.Second, []driver.Hold{held.Holds[0].Hold})
-	if err != nil {
-		t.Fatal(err)
+	held := r.take("me", time.Minute, key)
+	for i := range 4 { // a way takes less than a millisecond at times
+		from, to := c.Masters[i%2], c.Masters[(i+1)%2]
+		c.Migrate(slotOf(key), from, to).Finish()
+		c.Healthy()
+		redistest.Eventually(t, 5*time.Second, func() string {
+			ext, err := r.Extend(bg, time.Second, []driver.Hold{held.Holds[0].Hold})
+			if err == nil && !ext[0].Held {
+				t.Fatalf("it was lost in move %d", i)
+			} else if err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+		r.busy("you", key)
 	}
-	t.Logf("after the move: %+v", a[0])
-	r.busy("you", key)
-	redistest.Eventually(t, 5*time.Second, func() string {
-		g, err := r.Acquire(bg, try("you", key))
-		if err != nil {
-			return err.Error()
-		}
-		r.free(g)
-		return ""
-	})
+	r.free(held)
 }
 
 // deafDialer makes connections that swallow the answer to the next request which has a
