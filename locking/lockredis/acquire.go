@@ -67,7 +67,10 @@ func (p *Provider) obtain(ctx context.Context, a *ask, deadline time.Time) ([]dr
 		}
 		return nil, p.giveUp(ctx, a, deadline, err)
 	}
-	if a.got.kind != answerWaiting {
+	if a.got.kind == answerGranted {
+		p.waits.settle(a.id, a.got.holds, a.got.successors, nil)
+		return w.holds, w.err
+	} else if a.got.kind != answerWaiting {
 		p.waits.drop(w)
 		return p.final(a)
 	}
@@ -98,7 +101,7 @@ func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) error 
 			return nil
 		}
 		if _, unsent := errors.AsType[*notSentError](err); lost(err) && !unsent {
-			a.unanswered = true
+			p.waits.sentInVain(a)
 		}
 		if ended(ctx) != nil {
 			return err

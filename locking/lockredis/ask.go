@@ -32,14 +32,16 @@ type ask struct {
 
 // answer is what acquire.lua says.
 type answer struct {
-	kind   answerKind
-	holds  []driver.Granted // of the group's keys, in its order
-	busy   *driver.BusyError
-	left   time.Duration // until the busy key lapses; negative: it does not
-	place  int64
-	alien  bool // the busy key's holder is another program
-	more   bool // dead waiters are left: ask again
-	circle *driver.DeadlockError
+	kind  answerKind
+	holds []driver.Granted // of the group's keys, in its order
+	// successors are those that a grant names.
+	successors []string
+	busy       *driver.BusyError
+	left       time.Duration // until the busy key lapses; negative: it does not
+	place      int64
+	alien      bool // the busy key's holder is another program
+	more       bool // dead waiters are left: ask again
+	circle     *driver.DeadlockError
 }
 
 type answerKind int
@@ -166,6 +168,7 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) error {
 	switch kind, _ := list[0].(int64); kind {
 	case 1:
 		got.kind, got.holds = answerGranted, r.holds(a.req, a.group, sent)
+		got.successors = r.successors(got.holds)
 	case 0, 2:
 		if kind == 2 {
 			got.kind, got.place = answerWaiting, r.number()
@@ -290,6 +293,14 @@ func (r *reader) holds(req *driver.Request, g *group, sent time.Time) []driver.G
 		}
 	}
 	return holds
+}
+
+// successors reads the requests that a grant of one key names.
+func (r *reader) successors(holds []driver.Granted) (ids []string) {
+	for len(r.list) > 0 && !r.bad && len(holds) == 1 {
+		ids = append(ids, r.text())
+	}
+	return ids
 }
 
 // fields takes a message apart: each field is its length, a colon and its bytes.

@@ -436,7 +436,7 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 			_ = p.leave(ctx, l) // it has noted what is left to do
 		}
 	case got.kind == answerGranted:
-		p.granted(a.id, got.holds, nil)
+		p.granted(a.id, got.holds, got.successors)
 	default:
 		_, err := p.final(a)
 		p.refused(a.id, err)

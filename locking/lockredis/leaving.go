@@ -20,6 +20,9 @@ type leaving struct {
 	rest       []any // what else cancel.lua is told
 }
 
+// name tells the ends of a request at several hubs from each other.
+func (l *leaving) name() string { return l.id + " " + l.group.places[0].lock }
+
 // leaving is the end of a wait that was stated again while it ended. What it was given
 // stays: its caller has that by now. It requires waits.mu.
 func (w *wait) leaving() leaving {
@@ -37,6 +40,13 @@ func (a *ask) leaving(holds []driver.Granted) leaving {
 		l.rest = append(l.rest, tokenText(holds[i].Token))
 	}
 	return l
+}
+
+// sentInVain notes that a request was sent without an answer.
+func (s *waits) sentInVain(a *ask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.unanswered = true
 }
 
 // saidEnd notes that the end of a request has been said, or is noted. The clock may read the
@@ -61,7 +71,7 @@ func (p *Provider) leave(ctx context.Context, l leaving) error {
 func (s *waits) leaveLater(l leaving) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left[l.id+" "+l.group.places[0].lock] = l
+	s.left[l.name()] = &l
 	s.wake(time.Now().Add(tickInterval))
 }
 
@@ -83,22 +93,18 @@ func (p *Provider) leaveAtOnce(id string) {
 func (p *Provider) leaveNow(ctx context.Context) {
 	s := p.waits
 	s.mu.Lock()
-	list := slices.Collect(maps.Keys(s.left))
+	list := slices.Collect(maps.Values(s.left))
 	s.mu.Unlock()
-	of := func(key string) leaving {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.left[key]
-	}
-	spread(ctx, p, list, func(key string) *hub { return of(key).group.hub }, func(ctx context.Context, key string) error {
-		l := of(key)
-		if _, err := p.cancelGroup(ctx, &l); err != nil && (lost(err) || passing(err)) {
+	spread(ctx, p, list, func(l *leaving) *hub { return l.group.hub }, func(ctx context.Context, l *leaving) error {
+		if _, err := p.cancelGroup(ctx, l); err != nil && (lost(err) || passing(err)) {
 			p.log.Debug("lockredis: the end of a request could not be said; that is tried again", "error", err)
 			return err
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.left, key)
+		if s.left[l.name()] == l { // else there is more to say by now
+			delete(s.left, l.name())
+		}
 		return nil
 	}, nil)
 }

@@ -178,13 +178,16 @@ func (p *Provider) nonEmpty(ctx context.Context, hubs []*hub, count func(redis.P
 
 // states asks list.lua, until it is sure or the time is up.
 func (p *Provider) states(ctx context.Context, args []any, bound time.Duration) (locks []driver.State, next string, err error) {
-	_, err = p.untilSure(ctx, bound, func() (unsure bool, err error) {
+	unsure, err := p.untilSure(ctx, bound, func() (unsure bool, err error) {
 		reply, err := p.callAgain(ctx, listScript, args)
 		if err == nil {
 			locks, next, unsure, err = p.readStates(reply)
 		}
 		return unsure, err
 	})
+	if err == nil && unsure && bound == sureAtLast {
+		err = &UnsureError{locks[0].Key}
+	}
 	return locks, next, err
 }
 

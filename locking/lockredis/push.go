@@ -217,10 +217,7 @@ func (p *Provider) hearText(message string, after time.Time) {
 			since = after
 		}
 		holds := r.holds(a.req, a.group, since)
-		var successors []string
-		for len(r.list) > 0 && !r.bad && len(holds) == 1 {
-			successors = append(successors, r.text())
-		}
+		successors := r.successors(holds)
 		if !r.bad && len(r.list) == 0 {
 			p.granted(id, holds, successors)
 			return

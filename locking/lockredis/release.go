@@ -21,73 +21,117 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 		return []bool{true}, nil
 	}
 	sent, ending := p.waits.part(holds)
-	answers := make([]bool, len(holds))
+	answers := make([]released, len(holds))
 	groups := p.keys.groups(keysOf(holds))
 	var err error
 	for i := range groups {
-		var unsure bool
-		unsure, err = p.untilSure(ctx, sureAtLast, func() (bool, error) {
-			return p.releaseGroup(ctx, &groups[i], sent, answers)
-		})
-		if err == nil && unsure {
-			err = &UnsureError{holds[groups[i].at[0]].Key}
-		}
-		if err != nil {
+		if err = p.releaseUntilSure(ctx, &groups[i], sent, answers); err != nil {
 			err = fmt.Errorf("lockredis: release: %w", err)
 			break
 		}
 	}
+	var again []int // by name: what this process had is gone, but somebody else may have it
 	for _, e := range ending {
-		p.waits.parted(e, answers[e.at])
+		p.waits.parted(e, answers[e.at] == releasedNow)
+		if err == nil && holds[e.at].Token == 0 && answers[e.at] == releasedNot {
+			again = append(again, e.at)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
+	freed := make([]bool, len(holds))
+	for i, a := range answers {
+		freed[i] = a != releasedNot
+	}
+	for _, at := range again {
+		more, err := p.Release(ctx, holds[at:at+1])
+		if err != nil {
+			return nil, err
+		}
+		freed[at] = more[0]
+	}
 	p.waits.hadTurn(holds)
-	return answers, nil
+	return freed, nil
 }
 
-// releaseGroup frees holds of one group. What another may hold by now, whose token is not
-// said, is left to be asked for again: the group is then without the others.
-func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Hold, answers []bool) (unsure bool, err error) {
-	args := make([]string, 0, 2*len(g.at))
-	for _, at := range g.at {
-		args = append(args, holds[at].Owner, tokenText(holds[at].Token))
+// released says what became of a hold.
+type released uint8
+
+const (
+	releasedNot released = iota
+	releasedNow
+	// releasedBefore is a guess: the call was sent before without an answer.
+	releasedBefore
+)
+
+// naming is a release by the owner's name of a lock that one of several may hold by now.
+type naming struct {
+	group
+
+	upto []string // the last of their tokens
+}
+
+// releaseUntilSure frees holds of one group. What another may hold by now, whose token is
+// not said, is asked for again.
+func (p *Provider) releaseUntilSure(ctx context.Context, g *group, holds []driver.Hold, answers []released) error {
+	n := naming{group: *g}
+	unsure, err := p.untilSure(ctx, sureAtLast, func() (bool, error) {
+		err := p.releaseGroup(ctx, &n, holds, answers)
+		return len(n.at) > 0, err
+	})
+	if err == nil && unsure {
+		err = &UnsureError{holds[n.at[0]].Key}
 	}
-	sh := &share{script: releaseScript, hub: g.hub, names: g.names(), args: args, count: len(g.at)}
+	return err
+}
+
+// releaseGroup sends the release once, and leaves in the group what is to be asked for
+// again.
+func (p *Provider) releaseGroup(ctx context.Context, n *naming, holds []driver.Hold, answers []released) error {
+	args := make([]string, 0, 2*len(n.at))
+	for i, at := range n.at {
+		token := tokenText(holds[at].Token)
+		if n.upto != nil {
+			token = "-" + n.upto[i]
+		}
+		args = append(args, holds[at].Owner, token)
+	}
+	sh := &share{script: releaseScript, hub: n.hub, names: n.names(), args: args, count: len(n.at)}
 	by := shared
 	if p.waits.queued.Load() > 0 {
 		by = direct
-		sh.successors, sh.company = p.waits.mayName(g)
+		sh.successors, sh.company = p.waits.mayName(&n.group)
 	}
 	unanswered, err := p.askAgain(ctx, by, sh)
 	if err != nil {
-		return false, err
+		return err
 	}
 	freed := 0
-	var again group
-	for i, at := range g.at {
-		switch sh.answers[i] {
-		case int64(1):
-			answers[at] = true
-			freed++
-		case int64(0):
-			answers[at] = unanswered
-		case int64(2):
-			again.at, again.places = append(again.at, at), append(again.places, g.places[i])
+	again := naming{group: group{hub: n.hub}}
+	for i, at := range n.at {
+		switch answer := sh.answers[i].(type) {
+		case string:
+			again.at, again.places = append(again.at, at), append(again.places, n.places[i])
+			again.upto = append(again.upto, answer)
+		case int64:
+			switch {
+			case answer == 1:
+				answers[at] = releasedNow
+				freed++
+			case unanswered:
+				answers[at] = releasedBefore
+			}
 		default:
-			return false, badReply(releaseScript.name, sh.answers)
+			return badReply(releaseScript.name, sh.answers)
 		}
 	}
-	g.hub.pay(freed)
+	n.hub.pay(freed)
 	if sh.more {
-		p.lookAgain(g)
+		p.lookAgain(&group{hub: n.hub, places: n.places})
 	}
-	if len(again.at) > 0 {
-		again.hub = g.hub
-		*g = again
-	}
-	return len(again.at) > 0, nil
+	*n = again
+	return nil
 }
 
 // askAgain has a share answered whose repetition does no harm, however often it
@@ -116,6 +160,7 @@ func (p *Provider) Extend(ctx context.Context, ttl time.Duration, holds []driver
 	groups := p.keys.groups(keysOf(holds))
 	for i := range groups {
 		if err := p.extendGroup(ctx, ttl, &groups[i], sent, answers); err != nil {
+			p.waits.doubt(ending)
 			return nil, fmt.Errorf("lockredis: extend: %w", err)
 		}
 	}

@@ -3,10 +3,11 @@
 --
 -- KEYS  as queue.lua says
 -- ARGV  the process, how many successors a grant may name, then for each key: owner,
---       token (0: whichever the owner has)
+--       token (0: whichever the owner has; -n: as long as it is n at most)
 --
--- Returns for each key 1 when it was freed, 2 when somebody else may hold it by now
--- whose token is not said (see successors in queue.lua), else 0; then what the process would be
+-- Returns for each key 1 when it was freed, else 0, or, where no token is said and one of
+-- several may hold it by now (see successors in queue.lua), the last of their tokens:
+-- the call is to be repeated with that; then what the process would be
 -- told on its channel, in a list; then whether dead waiters are left, so that somebody
 -- should look again.
 --include plain.lua
@@ -107,12 +108,15 @@ local function compare(lock, queue, value, raw, owner, token)
     had, _, current, expires, request, offer, _, process, line = cmsgpack.unpack(raw)
   end
   local tickets = offer == 't' and (type(request) == 'table' and request or { request }) or nil
+  local upto = sub(token, 1, 1) == '-' and sub(token, 2)
   local void = not value or had ~= value or not as_recorded(lock, expires)
-  if token == '0' and line and not void then
+  if upto and (void or current > upto) then
+    return 0 -- it began later
+  elseif (token == '0' or upto) and line and not void then
     local hub = sub(KEYS[1], 1, -2)
     call('PUBLISH', sub(hub, 1, string.find(hub, '{', 1, true) - 1) .. 'c:' .. process, '1:a' .. #lock .. ':' .. lock)
-    return 2
-  elseif token == '0' then
+    return upto or format('%016.0f', tonumber(current) + #line / 2)
+  elseif token == '0' or upto then
     return value == owner and 1 or 0, tickets
   elseif void then
     return 0

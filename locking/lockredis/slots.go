@@ -71,6 +71,15 @@ func (p *Provider) acquireInTurn(ctx context.Context, req *driver.Request, group
 	}
 	had.stop()
 	if err := had.complete(ctx, req.TTL, &grant); err != nil {
+		var holds []driver.Hold // by their tokens: to the server the last ones may be successors
+		for i := range grant.Holds {
+			if !grant.Holds[i].Joined {
+				holds = append(holds, grant.Holds[i].Hold)
+			}
+		}
+		free, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
+		defer stop()
+		_, _ = p.Release(free, holds) // what it does not reach the cancel notes
 		return driver.Grant{}, errors.Join(err, p.cancel(ctx, asks...))
 	}
 	return grant, nil

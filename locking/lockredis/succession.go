@@ -72,11 +72,13 @@ func (s *waits) handOn(hold *driver.Hold) bool {
 		return false
 	}
 	now := time.Now()
-	for !l.closed && len(l.waiting) > 0 && now.Before(l.closes) && now.Before(l.until) {
+	// The wall clock goes on while the machine sleeps.
+	open := now.Before(l.closes) && now.Round(0).Before(l.closes.Round(0)) && now.Before(l.until)
+	for open && !l.closed && len(l.waiting) > 0 {
 		w := s.byID[l.waiting[0]]
 		l.waiting, l.token = l.waiting[1:], l.token+1
-		if w == nil { // it has ended, and said so
-			continue
+		if w == nil || len(w.ask.group.at) != 1 || w.ask.req.Keys[w.ask.group.at[0]] != hold.Key {
+			continue // it has ended, and has said so or will
 		}
 		if len(l.begun) == 0 {
 			s.wake(l.until.Add(time.Millisecond))
@@ -103,8 +105,9 @@ type ending struct {
 const gone driver.Token = 1
 
 // part is to be called before the server is told of holds. From then on those are not
-// handed on here. It returns what may be sent, in which a hold that has ended here is
-// changed to one that is not known, since to the server it may be the current one.
+// handed on here. It returns what may be sent: a hold that has ended here is changed in it
+// to one that is not known, since to the server it may be the current one, and one that
+// has no token to the one that has the lock.
 func (s *waits) part(holds []driver.Hold) (sent []driver.Hold, list []ending) {
 	if s.inLine.Load() == 0 {
 		return holds, nil
@@ -112,20 +115,25 @@ func (s *waits) part(holds []driver.Hold) (sent []driver.Hold, list []ending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sent = holds
+	change := func(i int, token driver.Token) {
+		if sent[i].Token == token {
+			return
+		}
+		if &sent[0] == &holds[0] {
+			sent = slices.Clone(holds)
+		}
+		sent[i].Token = token
+	}
 	for i := range holds {
 		l := s.successions[holds[i].Key]
 		switch token := holds[i].Token; {
-		case l == nil:
-		case token == 0: // whoever has it
-			l.closed = true
-		case token == l.holder.Token:
+		case l == nil, token != 0 && token < l.first, token > l.holder.Token:
+		case (token == 0 || token == l.holder.Token) && holds[i].Owner == l.holder.Owner:
 			l.closed = true
 			list = append(list, ending{l, i})
-		case token >= l.first && token < l.holder.Token:
-			if &sent[0] == &holds[0] {
-				sent = slices.Clone(holds)
-			}
-			sent[i].Token = gone
+			change(i, l.holder.Token)
+		default:
+			change(i, gone)
 		}
 	}
 	return sent, list
@@ -154,7 +162,7 @@ func (s *waits) forget(l *succession, known bool) {
 func (s *waits) endBegun(l *succession) {
 	for _, w := range l.begun {
 		e := w.leaving()
-		s.left[e.id+" "+e.group.places[0].lock] = e
+		s.left[e.name()] = &e
 		s.wake(time.Now())
 	}
 	l.begun = nil
@@ -186,7 +194,18 @@ func (s *waits) regranted(id string) {
 	for key, l := range s.successions {
 		if slices.ContainsFunc(l.begun, func(w *wait) bool { return w.ask.id == id }) {
 			s.overtaken(key)
+			s.endBegun(l)
 		}
+	}
+}
+
+// doubt sees to those that have had their turn where the server may not have been told of
+// the last hold.
+func (s *waits) doubt(list []ending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range list {
+		s.endBegun(e.succession)
 	}
 }
 

@@ -44,7 +44,7 @@ type waits struct {
 	wake    func(at time.Time)  // tells the clock that something is due
 	arm     func(lock string)   // has the server tell when another program frees a lock
 	// left are requests that have ended, and that the server may not know of.
-	left map[string]leaving
+	left map[string]*leaving
 	// offers are the tickets that have them, by what is offered.
 	offers map[offerKey]*wait
 	// successions are the locks that this process hands on by itself, by key. There are
@@ -69,7 +69,7 @@ type watched struct {
 func newWaits(wake func(time.Time), arm func(string)) *waits {
 	return &waits{
 		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
-		left: map[string]leaving{}, offers: map[offerKey]*wait{}, successions: map[string]*succession{},
+		left: map[string]*leaving{}, offers: map[offerKey]*wait{}, successions: map[string]*succession{},
 		handingOn: handingOn, briefly: briefly,
 	}
 }
