@@ -161,6 +161,11 @@ func (p *Provider) states(ctx context.Context, args []any) (locks []driver.State
 	if err != nil {
 		return nil, "", err
 	}
+	return p.readStates(reply)
+}
+
+// readStates reads what list.lua answered.
+func (p *Provider) readStates(reply any) (locks []driver.State, next string, err error) {
 	list, ok := reply.([]any)
 	r := reader{list: list}
 	micros := r.number()

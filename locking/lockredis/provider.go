@@ -49,6 +49,8 @@ type Provider struct {
 	push  *push
 	track tracking
 
+	crossing crossing
+
 	notifying sync.Mutex
 	tell      func(driver.Event)
 }
@@ -90,6 +92,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	}
 	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
 	p.clock = clock{sent: map[uint64]time.Time{}, sweeping: map[*hub]struct{}{}}
+	p.crossing = newCrossing(p.keys)
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
 	if err := p.listen(ctx); err != nil {
 		return errors.Join(fmt.Errorf("lockredis: subscribe to %s: %w", p.keys.channel(p.self), err), p.closeClient())

@@ -206,6 +206,11 @@ func (p *Provider) hearText(message string, after time.Time) {
 		id := r.text()
 		p.refused(id, p.readCircle(&r))
 		return
+	case kind == "c":
+		if id := r.text(); !r.bad {
+			p.askedAcross(id)
+			return
+		}
 	case kind == "r":
 		hold := driver.Hold{Key: p.keys.key(r.text()), Owner: r.text()}
 		hold.Generation.Epoch, hold.Generation.Attempt = uint64(r.number()), uint64(r.number())
