@@ -139,26 +139,41 @@ func wants(owner, key string) driver.Request {
 	return driver.Request{Keys: []string{key}, Owner: owner, TTL: time.Minute}
 }
 
-// betweenLooks calls a function, once, when a circle of two is about to be looked at again.
-type betweenLooks struct {
+// looks calls functions, once each: before a circle of two is looked at again, and before
+// the call after that.
+type looks struct {
 	redis.Hook
 
-	f func()
+	second, after atomic.Pointer[func()]
+	looked        atomic.Bool
 }
 
-func (h *betweenLooks) DialHook(next redis.DialHook) redis.DialHook          { return next }
-func (h *betweenLooks) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (h *betweenLooks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		looks := 0
-		for _, cmd := range cmds {
-			if cmd.Name() == "zscore" {
-				looks++
+func (h *looks) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *looks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if h.looked.Load() && strings.HasPrefix(cmd.Name(), "eval") {
+			if f := h.after.Swap(nil); f != nil {
+				(*f)()
 			}
 		}
-		if looks == 2 && h.f != nil {
-			h.f()
-			h.f = nil
+		return next(ctx, cmd)
+	}
+}
+
+func (h *looks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		waits := 0
+		for _, cmd := range cmds {
+			if cmd.Name() == "zscore" {
+				waits++
+			}
+		}
+		if waits == 2 {
+			if f := h.second.Swap(nil); f != nil {
+				(*f)()
+			}
+			h.looked.Store(true)
 		}
 		return next(ctx, cmds)
 	}

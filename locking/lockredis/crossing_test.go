@@ -28,6 +28,8 @@ func TestACircleOverSlots(t *testing.T) {
 		"that a grant closes is found":                          closedByAGrant,
 		"ends a ticket, which is told":                          ticketIsGivenUp,
 		"that is gone at the second look has no victim":         goneAtSecondLook,
+		"whose victim's caller leaves meanwhile leaves nothing": callerLeaves,
+		"is found where many others wait":                       inACrowd,
 		"whose victim is dead lasts until its locks lapse":      victimIsDead,
 		"leaves nothing published":                              nothingIsLeft,
 		"is not looked for where nobody can be part of one":     nothingToPublish,
@@ -242,7 +244,7 @@ func ticketIsGivenUp(c *crossings) {
 }
 
 func goneAtSecondLook(c *crossings) {
-	hook := &betweenLooks{}
+	hook := &looks{}
 	client := c.client()
 	client.AddHook(hook)
 	one, two, k := c.at(client, nil), c.process(nil), c.keys(2)
@@ -262,13 +264,14 @@ func goneAtSecondLook(c *crossings) {
 		}
 		return ""
 	})
-	hook.f = func() {
+	dissolve := func() {
 		cancel()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
 			c.t.Errorf("two, whose caller has gone, got %v", err)
 		}
 		close(looked)
 	}
+	hook.second.Store(&dissolve)
 	first := one.ask(driver.Request{Keys: []string{b}, Owner: "one", Wait: time.Minute})
 	select {
 	case <-looked:
@@ -277,6 +280,71 @@ func goneAtSecondLook(c *crossings) {
 	}
 	never(c.t, 1500*time.Millisecond, func() string { return ended(first) })
 	goesOn(c.t, first, func() { two.free(hasB) })
+}
+
+// callerLeaves has the caller of the victim go while the server is told of the end.
+func callerLeaves(c *crossings) {
+	hook := &looks{}
+	client := c.client()
+	client.AddHook(hook)
+	one, two, k := c.process(nil), c.at(client, nil), c.keys(2)
+	a, b := k[0], k[1]
+	one.take("one", 0, a)
+	hasB := two.take("two", 0, b)
+	first := one.waits(wants("one", b))
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	gone, left := make(chan error, 1), make(chan struct{})
+	leave := func() {
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			c.t.Errorf("two, whose caller has gone, got %v", err)
+		}
+		close(left)
+	}
+	hook.after.Store(&leave)
+	go func() {
+		_, err := two.Acquire(ctx, driver.Request{Keys: []string{a}, Owner: "two", Wait: time.Minute})
+		gone <- err
+	}()
+	select {
+	case <-left:
+	case <-time.After(10 * time.Second):
+		c.t.Fatal("nobody was given up")
+	}
+	if n := two.Waiting(); n != 0 {
+		c.t.Errorf("the process counts %d that wait", n)
+	}
+	if s := one.state(a); s.Waiting != 0 {
+		c.t.Errorf("left is %+v", s)
+	}
+	goesOn(c.t, first, func() { two.free(hasB) })
+}
+
+// inACrowd has so many wait in the victim's process that the turn of each comes late.
+func inACrowd(c *crossings) {
+	for range 2 {
+		one, two, k := c.process(nil), c.process(nil), c.keys(3)
+		a, b, other := k[0], k[1], k[2]
+		hasA := one.take("v", 0, a)
+		two.take("s", 0, b)
+		two.take("x", 0, other)
+		first := one.waits(wants("v", b))
+		for i := range 240 {
+			one.queue(fmt.Sprint(other, i), wants(fmt.Sprint("w", i), other))
+		}
+		redistest.Eventually(c.t, 10*time.Second, func() string {
+			if n := len(c.publishedFor("v", "w239")); n != 2 {
+				return fmt.Sprintf("%d of two are published", n)
+			}
+			return ""
+		})
+		began := time.Now()
+		second := two.ask(driver.Request{Keys: []string{a}, Owner: "s", Born: 1, Wait: time.Minute})
+		circleOf(c.t, first, began, driver.Wait{Owner: "v", Key: b, Holder: "s"}, driver.Wait{Owner: "s", Key: a, Holder: "v"})
+		two.free(goesOn(c.t, second, func() { one.free(hasA) }))
+		two.free(driver.Grant{Holds: []driver.Granted{{Hold: driver.Hold{Key: b, Owner: "s"}}}})
+	}
 }
 
 func victimIsDead(c *crossings) {
@@ -336,10 +404,11 @@ func nothingIsLeft(c *crossings) {
 }
 
 func nothingToPublish(c *crossings) {
-	one, k := c.process(nil), c.keys(1)
-	one.take("x", 0, k[0])
-	one.waits(wants("execute:lone", k[0]))
-	one.waits(wants("*", k[0]))
+	one, k := c.process(nil), c.keys(2)
+	one.take("x", 0, k[1])
+	one.waits(wants("execute:lone", k[1]))
+	one.waits(wants("*", k[1]))
+	one.waits(driver.Request{Keys: k, Owner: "*", TTL: time.Minute}) // it has the first one
 	never(c.t, 1500*time.Millisecond, func() string {
 		if found := c.publishedFor("execute:lone", "*"); len(found) > 0 {
 			return fmt.Sprintf("published is %q", found)

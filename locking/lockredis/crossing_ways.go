@@ -48,6 +48,7 @@ func (p *Provider) follow(ctx context.Context, starts []*published) (*ways, erro
 	}
 	var errs error
 	for len(next) > 0 {
+		var further []*waiting
 		looked, err := p.sights(ctx, next)
 		var owners []string
 		for id, holders := range looked {
@@ -61,7 +62,6 @@ func (p *Provider) follow(ctx context.Context, starts []*published) (*ways, erro
 		}
 		e := p.readAll(ctx, owners, found)
 		errs = errors.Join(errs, err, e)
-		next = nil
 		for _, owner := range owners {
 			for _, w := range found.of[owner] {
 				if _, known := found.seen[w.id]; known || budget < len(w.keys) {
@@ -69,9 +69,10 @@ func (p *Provider) follow(ctx context.Context, starts []*published) (*ways, erro
 				}
 				budget -= len(w.keys)
 				found.seen[w.id] = nil
-				next = append(next, w)
+				further = append(further, w)
 			}
 		}
+		next = further
 	}
 	return found, errs
 }
