@@ -12,8 +12,9 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what the tests need: redis-server
+setup: ## Install what the tests need: redis-server, and Medusa's packages where Node.js can
 	@scripts/setup.sh
+	@exec 3>&1; why=$$(scripts/setup-medusa.sh 2>&1 >&3) || echo "--- SKIP: interop/medusa: $$why"
 
 .PHONY: demo
 demo: ## Oversell without a lock, then sell right: in memory, and on Redis with three processes
@@ -46,9 +47,18 @@ bench: ## Run the benchmarks
 bench-locks: setup ## Compare the locks on Redis with other libraries: make bench-locks ARGS="-json report.json"
 	@cd bench && $(GO) run ./cmd/locks $(ARGS)
 
+.PHONY: interop
+interop: setup ## Run the tests beside Medusa, a minute of contest among them: make interop ARGS="-contest=5s -run Starves"
+	@cd interop/medusa && $(GO) test -race -v -timeout 600s . -contest=1m $(ARGS)
+
 .PHONY: repeat
 repeat: setup ## Run tests 50 times: make repeat PACKAGE=./locking/... RUN=TestName
 	@$(GO) test -race -count=50 -run '$(RUN)' $(PACKAGE)
+
+.PHONY: histories
+histories: setup ## Judge long histories of locks in trouble: make histories ARGS="-histories.times=10 -histories.seed=1"
+	@$(GO) test -race -timeout 2h -v -run 'TestHistories' ./internal/lockhistory ./locking/lockmem
+	@$(GO) test -race -timeout 2h -v -run 'TestHistories' ./locking/lockredis -args $(ARGS)
 
 .PHONY: tidy
 tidy: ## Tidy every module, and format

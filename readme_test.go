@@ -26,13 +26,13 @@ func compareSnippets(t *testing.T, page string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?s)<!-- snippet: (\\S+) (\\S+) -->\n```go\n(.*?)\n```\n").FindAllStringSubmatch(string(text), -1)
-	marks, all := strings.Count(string(text), "<!-- snippet:"), strings.Count(string(text), "```go\n")
+	blocks := regexp.MustCompile("(?s)<!-- snippet: (\\S+) (\\S+) -->\n```(?:go|js)\n(.*?)\n```\n").FindAllStringSubmatch(string(text), -1)
+	marks, all := strings.Count(string(text), "<!-- snippet:"), strings.Count(string(text), "```go\n")+strings.Count(string(text), "```js\n")
 	if len(blocks) != marks || (page == "README.md" && marks == 0) {
 		t.Fatalf("%d snippets are marked, %d are well formed", marks, len(blocks))
 	}
 	if all != len(blocks) {
-		t.Errorf("%s has %d blocks of Go, of which %d are compared", page, all, len(blocks))
+		t.Errorf("%s has %d blocks of code, of which %d are compared", page, all, len(blocks))
 	}
 	for _, b := range blocks {
 		file, name, shown := b[1], b[2], b[3]
@@ -52,20 +52,20 @@ func compareSnippets(t *testing.T, page string) {
 	}
 }
 
-// dedent takes away the tabs that all lines begin with, and blank lines around.
+// dedent takes away the tabs or spaces that all lines begin with, and blank lines around.
 func dedent(text string) string {
-	lines := strings.Split(strings.Trim(text, "\n\t"), "\n")
+	lines := strings.Split(strings.Trim(text, "\n\t "), "\n")
 	indent := -1
 	for _, l := range lines[1:] {
 		if strings.TrimSpace(l) == "" {
 			continue
 		}
-		if n := len(l) - len(strings.TrimLeft(l, "\t")); indent < 0 || n < indent {
+		if n := len(l) - len(strings.TrimLeft(l, "\t ")); indent < 0 || n < indent {
 			indent = n
 		}
 	}
 	for i, l := range lines[1:] {
-		lines[i+1] = strings.TrimPrefix(l, strings.Repeat("\t", max(indent, 0)))
+		lines[i+1] = l[min(max(indent, 0), len(l)):]
 	}
 	return strings.Join(lines, "\n")
 }

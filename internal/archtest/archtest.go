@@ -26,6 +26,7 @@ const (
 	cron    = "github.com/robfig/cron"
 	sqlite  = "modernc.org/sqlite"
 	cobra   = "github.com/spf13/cobra"
+	history = "github.com/anishathalye/porcupine"
 )
 
 // public is what programs outside may import.
@@ -64,6 +65,7 @@ func Rules() []struct {
 		}}},
 		{"internal/rediskit", Rule{Third: []string{goRedis}}},
 		{"internal/redistest", Rule{Third: []string{goRedis}}},
+		{"internal/lockhistory", Rule{Own: []string{"locking/driver"}, Third: []string{history}}},
 		{"locking/lockmem", Rule{Own: []string{"locking/driver"}}},
 		{"locking/lockredis", Rule{Own: []string{"locking/driver", "internal/rediskit"}, Third: []string{goRedis, uuid}}},
 		{"locking/locksteps", Rule{Own: []string{"locking", "steps", "container", "internal/runctx"}}},
@@ -93,7 +95,7 @@ func testOnly(rel string) Rule {
 	return Rule{
 		Own: own,
 		Third: []string{
-			"go.uber.org/goleak", "github.com/google/go-cmp", "pgregory.net/rapid", "github.com/anishathalye/porcupine", goRedis, uuid,
+			"go.uber.org/goleak", "github.com/google/go-cmp", "pgregory.net/rapid", history, goRedis, uuid,
 		},
 	}
 }

@@ -27,6 +27,13 @@ func Slot(key string) int {
 	return int(crc) % Slots
 }
 
+// Tagged says that a key which begins so has its slot by that beginning alone,
+// whatever follows: it has a tag.
+func Tagged(prefix string) bool {
+	i := strings.IndexByte(prefix, '{')
+	return i >= 0 && strings.IndexByte(prefix[i+1:], '}') > 0
+}
+
 // crcTable has the CRC16 (XMODEM) of each byte.
 var crcTable = func() (table [256]uint16) {
 	for i := range table {

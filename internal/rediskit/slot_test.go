@@ -38,3 +38,16 @@ func TestEverySlotHasATag(t *testing.T) {
 		}
 	}
 }
+
+func TestATagInFrontDecidesTheSlotWhateverFollows(t *testing.T) {
+	for prefix, want := range map[string]bool{"medusa_lock:": false, "{a}:": true, "x{a}": true, "{": false, "{}": false, "{}{a}": false, "a}": false, "{a": false} {
+		if got := Tagged(prefix); got != want {
+			t.Errorf("Tagged(%q) = %t", prefix, got)
+		}
+		for _, rest := range []string{"k", "}", "{b}", "a}b", ""} {
+			if Tagged(prefix) && Slot(prefix+rest) != Slot(prefix) {
+				t.Errorf("%q is not in the slot of %q", prefix+rest, prefix)
+			}
+		}
+	}
+}

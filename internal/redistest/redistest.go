@@ -3,6 +3,7 @@ package redistest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,9 @@ type Server struct {
 	args []string
 	cmd  *exec.Cmd
 	died <-chan struct{}
+
+	command func() []string // in place of redis-server's usual arguments
+	tls     *tls.Config     // how clients connect; nil: without TLS
 }
 
 // Start starts a server; args are added to its command line. Without a
@@ -36,18 +40,25 @@ type Server struct {
 // With "--cluster-enabled yes" the bus has the port that is 10,000 higher.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	s := &Server{t: t, args: args}
+	s.start(ready)
+	return s
+}
+
+// start starts the server for the first time, until it says that it is so far.
+func (s *Server) start(until string) {
+	s.t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatal("redistest: there is no redis-server; `make setup` installs one")
+			s.t.Fatal("redistest: there is no redis-server; `make setup` installs one")
 		}
-		t.Skip("redistest: skipped, there is no redis-server on PATH; `make setup` installs one")
+		s.t.Skip("redistest: skipped, there is no redis-server on PATH; `make setup` installs one")
 	}
-	s := &Server{t: t, dir: t.TempDir(), args: args}
-	if err := s.startOn(choosePort, ready); err != nil {
-		t.Fatal(err)
+	s.dir = s.t.TempDir()
+	if err := s.startOn(choosePort, until); err != nil {
+		s.t.Fatal(err)
 	}
-	t.Cleanup(s.Kill)
-	return s
+	s.t.Cleanup(s.Kill)
 }
 
 // errPortTaken means that somebody else has the port.
@@ -79,12 +90,15 @@ const (
 
 // launch starts the server, and returns when it says that it is so far.
 func (s *Server) launch(until string) error {
-	args := append([]string{
+	args := []string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", s.logFile(),
 		"--save", "", "--appendonly", "no",
-	}, s.args...)
+	}
+	if s.command != nil {
+		args = s.command()
+	}
 	before := len(s.log())
-	cmd := exec.Command("redis-server", args...)
+	cmd := exec.Command("redis-server", append(args, s.args...)...)
 	died, err := StartTied(cmd)
 	if err != nil {
 		return fmt.Errorf("redistest: start redis-server: %w", err)
@@ -133,11 +147,16 @@ func (s *Server) log() string {
 func (s *Server) Addr() string { return address(s.port) }
 
 // URL is the server's URL.
-func (s *Server) URL() string { return "redis://" + s.Addr() }
+func (s *Server) URL() string {
+	if s.tls != nil {
+		return "rediss://" + s.Addr()
+	}
+	return "redis://" + s.Addr()
+}
 
 // Client returns a plain client, closed with the test.
 func (s *Server) Client() *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr(), TLSConfig: s.tls})
 	s.t.Cleanup(func() { _ = c.Close() }) // the test is over
 	return c
 }
@@ -148,7 +167,8 @@ func (s *Server) Kill() {
 	<-s.died
 }
 
-// Restart kills the server and starts it again on the same port, empty.
+// Restart kills the server and starts it again on the same port: empty, unless it was
+// started with "--appendonly yes". A node of a cluster knows its place again.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.restart(ready)

@@ -32,13 +32,25 @@ type Subject struct {
 	// when a case has given everything back and its providers are closed, and
 	// wants to hear of nothing. It may be nil.
 	Left func(t testing.TB) []string
+	// Except are cases, by name, whose rules the provider does not keep, each with the
+	// reason why. They are skipped, and print it.
+	Except map[string]string
 }
 
 // RunProvider runs each case as a parallel subtest of t.
 func RunProvider(t *testing.T, subject Subject) {
 	t.Helper()
-	for _, c := range providerCases() {
+	cases := providerCases()
+	for name := range subject.Except {
+		if !slices.ContainsFunc(cases, func(c providerCase) bool { return c.name == name }) {
+			t.Errorf("the exception %q is no case", name)
+		}
+	}
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			if reason, ok := subject.Except[c.name]; ok {
+				t.Skip("the provider does not keep this rule: " + reason)
+			}
 			if c.shared && !subject.Shared {
 				t.Skip("the provider's locks are not shared")
 			}

@@ -41,55 +41,6 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 	return driver.Grant{Holds: holds}, nil
 }
 
-// acquireGroups takes the keys of several slots, one slot after the other.
-func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
-	id := p.requestID()
-	asks := make([]*ask, 0, len(groups))
-	grant := driver.Grant{Holds: make([]driver.Granted, len(req.Keys))}
-	for i := range groups {
-		a := &ask{req: req, group: &groups[i], id: id}
-		asks = append(asks, a)
-		holds, err := p.take(ctx, a, deadline)
-		if err == nil && i < len(groups)-1 {
-			err = p.confirm(ctx, req.TTL, holds)
-		}
-		if err != nil {
-			return driver.Grant{}, errors.Join(err, p.cancel(ctx, asks...))
-		}
-		p.owe(groups[i].hub, len(holds), req.TTL)
-		for n, at := range groups[i].at {
-			grant.Holds[at] = holds[n]
-		}
-	}
-	return grant, nil
-}
-
-// confirm makes offers full holds: they would lapse while a later slot's keys are
-// waited for.
-func (p *Provider) confirm(ctx context.Context, ttl time.Duration, holds []driver.Granted) error {
-	var offers []driver.Hold
-	var at []int
-	for i := range holds {
-		if holds[i].Offer {
-			offers, at = append(offers, holds[i].Hold), append(at, i)
-		}
-	}
-	if len(offers) == 0 {
-		return nil
-	}
-	answers, err := p.Extend(ctx, ttl, offers)
-	if err != nil {
-		return err
-	}
-	for i, a := range answers {
-		if !a.Held {
-			return fmt.Errorf("lockredis: what was offered of %q has lapsed before it was taken: %w", offers[i].Key, driver.ErrTimeout)
-		}
-		holds[at[i]].Offer, holds[at[i]].Until = false, a.Until
-	}
-	return nil
-}
-
 // requestID tells this process's requests from each other, and from all others.
 func (p *Provider) requestID() string {
 	return p.self + "." + strconv.FormatUint(p.requests.Add(1), 36)
@@ -185,14 +136,14 @@ func (p *Provider) giveUp(ctx context.Context, a *ask, deadline time.Time, err e
 	case !deadline.IsZero() && !time.Now().Before(deadline):
 		return fmt.Errorf("%w; the server gave no answer: %w", driver.ErrTimeout, err)
 	}
-	return fmt.Errorf("lockredis: acquire: %w", err)
+	return fmt.Errorf("lockredis: acquire: %w", deniedLocks(err, a.group.places))
 }
 
 // takeBackLater takes a request back when the command that is on its way has ended:
 // a give-back that overtook it would find nothing.
 func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
 	own := *a
-	a.unanswered = false
+	p.waits.saidEnd(a)
 	take := func() {
 		<-done                                   // the client's read timeout bounds it
 		_ = p.cancel(context.Background(), &own) // it has noted what is left to do
@@ -263,10 +214,15 @@ func (p *Provider) await(ctx context.Context, w *wait, deadline time.Time) ([]dr
 func (p *Provider) cancel(ctx context.Context, asks ...*ask) error {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer stop()
-	var errs []error
+	errs := make([]error, len(asks))
+	var all sync.WaitGroup
+	for i := 1; i < len(asks); i++ { // a node that does not answer is not to hold up the others
+		all.Go(func() { errs[i] = p.leave(ctx, asks[i].leaving(nil)) })
+	}
+	errs[0] = p.leave(ctx, asks[0].leaving(nil))
+	all.Wait()
 	for _, a := range asks {
-		errs = append(errs, p.leave(ctx, a.leaving(nil)))
-		a.unanswered = false // that is said now, or noted
+		p.waits.saidEnd(a)
 	}
 	return errors.Join(errs...)
 }

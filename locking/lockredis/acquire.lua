@@ -32,7 +32,7 @@ local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
   local raw, stands, foreign = call('HGET', KEYS[4], lock), call('PEXPIRETIME', lock), 1
   if raw then
     local had, _, _, expires, request = cmsgpack.unpack(raw)
-    if had == holder and tonumber(expires) == stands then
+    if had == holder and as_recorded(lock, expires) then
       if request == id then
         return false
       end

@@ -242,6 +242,8 @@ func (p *Provider) readCircle(r *reader) *driver.DeadlockError {
 type reader struct {
 	list []any
 	bad  bool
+	// unsure says that a successor may hold by now what was said of: see succession.
+	unsure bool
 }
 
 func (r *reader) next() any {

@@ -3,7 +3,6 @@ package lockredis
 import (
 	"cmp"
 	"context"
-	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -57,10 +56,17 @@ type clock struct {
 	running  bool
 	ticked   time.Time
 	marks    uint64
-	sent     map[uint64]time.Time // the marks that have not come back
+	sent     map[uint64]mark // those that have not come back
 	sweeping map[*hub]struct{}
 	resync   bool // everything is to be stated again
 	refused  refused
+	busy     map[string]bool // nodes of a cluster at which a strike's work is under way
+}
+
+// mark is sent with each tick through the stream of grants, so that it comes back.
+type mark struct {
+	hub  *hub
+	sent time.Time
 }
 
 // strike looks at the locks that are due, and ticks when it is time to.
@@ -160,12 +166,17 @@ func (s *waits) due(now time.Time, all bool, refused *refused) []group {
 
 // look sends tick.lua for each group.
 func (p *Provider) look(ctx context.Context, list []group, janitor bool) {
-	for i := range list {
-		if err := p.lookThrough(ctx, &list[i], janitor && i == 0); err != nil {
-			p.log.Warn("lockredis: a tick got no answer; waiting goes on", "error", err)
-			return
-		}
+	if len(list) == 0 {
+		return
 	}
+	first := list[0].hub
+	spread(ctx, p, list, func(g group) *hub { return g.hub }, func(ctx context.Context, g group) error {
+		err := p.lookThrough(ctx, &g, janitor && g.hub == first)
+		if err != nil {
+			p.log.Warn("lockredis: a tick got no answer; waiting goes on", "error", err)
+		}
+		return err
+	}, nil)
 }
 
 // lookThrough looks at a group, again while dead waiters are left. What the server
@@ -201,21 +212,19 @@ func (p *Provider) lookAt(ctx context.Context, g *group, janitor bool) (more boo
 	s.mu.Lock()
 	c := &p.clock
 	c.marks++
-	mark, cursor := c.marks, [2]int64{-1, -1}
+	number, cursor := c.marks, [2]int64{-1, -1}
 	if janitor {
 		cursor = g.hub.sweep.cursor
 	}
 	sent := time.Now()
-	c.sent[mark] = sent
+	c.sent[number] = mark{g.hub, sent}
 	s.mu.Unlock()
 	reply, err := p.send(ctx, tickScript, append(g.command(tickScript, 5),
-		p.self, livenessTime.Milliseconds(), strconv.FormatUint(mark, 10), cursor[0], cursor[1]))
+		p.self, livenessTime.Milliseconds(), strconv.FormatUint(number, 10), cursor[0], cursor[1]))
 	if err != nil {
-		if !lost(err) { // the mark will not come
-			s.mu.Lock()
-			delete(c.sent, mark)
-			s.mu.Unlock()
-		}
+		s.mu.Lock()
+		delete(c.sent, number) // whether it was sent is not known
+		s.mu.Unlock()
 		return false, err
 	}
 	list, ok := reply.([]any)
@@ -265,24 +274,28 @@ func (p *Provider) lookAgain(g *group) {
 }
 
 // marked notes that a mark has come back.
-func (p *Provider) marked(mark uint64) {
+func (p *Provider) marked(number uint64) {
 	s := p.waits
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sent, ok := p.clock.sent[mark]; ok && sent.After(s.mark) {
-		s.mark = sent
+	back, ok := p.clock.sent[number]
+	if !ok {
+		return
 	}
-	for m := range p.clock.sent {
-		if m <= mark {
-			delete(p.clock.sent, m)
+	if back.sent.After(back.hub.mark) {
+		back.hub.mark = back.sent
+	}
+	for n, m := range p.clock.sent {
+		if m.hub == back.hub && n <= number {
+			delete(p.clock.sent, n)
 		}
 	}
 }
 
 // overdue says that the stream of grants is silent although a mark was sent.
 func (c *clock) overdue(now time.Time) bool {
-	for _, sent := range c.sent {
-		if now.Sub(sent) > 3*tickInterval {
+	for _, m := range c.sent {
+		if now.Sub(m.sent) > 3*tickInterval {
 			return true
 		}
 	}
@@ -331,15 +344,17 @@ func (p *Provider) restateStale(ctx context.Context) {
 	if silent {
 		p.push.renew(ctx)
 	}
-	for chunk := range chunks {
-		if err := p.restate(ctx, chunk); err != nil {
-			p.log.Warn("lockredis: requests that wait could not be stated again; that is tried at the next tick", "requests", len(list), "error", err)
-			s.mu.Lock()
-			p.clock.resync = p.clock.resync || all
-			s.mu.Unlock()
-			return
+	spread(ctx, p, chunks, func(chunk []*wait) *hub { return chunk[0].ask.group.hub }, func(ctx context.Context, chunk []*wait) error {
+		err := p.restate(ctx, chunk)
+		if err != nil {
+			p.log.Warn("lockredis: requests that wait could not be stated again; that is tried at the next tick", "requests", len(chunk), "error", err)
 		}
-	}
+		return err
+	}, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p.clock.resync = p.clock.resync || all
+	})
 }
 
 // inFront orders waits by their places, so that a key which is free by now goes to the
@@ -351,22 +366,16 @@ func inFront(a, b *wait) int {
 	return cmp.Compare(a.ask.place, b.ask.place)
 }
 
-// byHub yields waits that can be stated in one call. It requires waits.mu; what it
-// returns does not.
-func byHub(list []*wait) iter.Seq[[]*wait] {
+// byHub returns waits that can be stated in one call together. It requires waits.mu.
+func byHub(list []*wait) (chunks [][]*wait) {
 	hubs := make(map[*hub][]*wait)
 	for _, w := range list {
 		hubs[w.ask.group.hub] = append(hubs[w.ask.group.hub], w)
 	}
-	return func(yield func([]*wait) bool) {
-		for _, of := range hubs {
-			for chunk := range slices.Chunk(of, restateMost) {
-				if !yield(chunk) {
-					return
-				}
-			}
-		}
+	for _, of := range hubs {
+		chunks = slices.AppendSeq(chunks, slices.Chunk(of, restateMost))
 	}
+	return chunks
 }
 
 // restate asks the server where requests stand, or to put them where they stood.

@@ -24,8 +24,8 @@ func TestOnAClusterWhatIsOfferedInOneSlotIsKeptWhileTheNextOneIsWaitedFor(t *tes
 	r.free(x)
 	r.inLine(second, 1)
 	redistest.Eventually(t, time.Second, func() string {
-		if ttl := r.redis.PTTL(bg, "medusa_lock:"+first).Val(); ttl < 50*time.Second {
-			return fmt.Sprintf("%q, asked for a minute, lives %s", first, ttl)
+		if ttl := r.redis.PTTL(bg, "medusa_lock:"+first).Val(); ttl < 20*time.Second {
+			return fmt.Sprintf("%q, kept while the other is waited for, lives %s", first, ttl)
 		}
 		return ""
 	})

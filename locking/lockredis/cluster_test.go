@@ -2,61 +2,18 @@ package lockredis_test
 
 import (
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
 
-// startCluster starts servers that are a cluster together.
-func startCluster(t *testing.T, n int) []*redistest.Server {
-	t.Helper()
-	servers := make([]*redistest.Server, n)
-	for i := range servers {
-		// By default the bus has a port that is 10,000 higher, which there may not be.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		bus := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		servers[i] = redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus))
-		from, upto := i*16384/n, (i+1)*16384/n-1
-		if err := servers[i].Client().Do(bg, "cluster", "addslotsrange", from, upto).Err(); err != nil {
-			t.Fatal(err)
-		}
-		_, port, err := net.SplitHostPort(servers[i].Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := servers[0].Client().Do(bg, "cluster", "meet", "127.0.0.1", port, bus).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, s := range servers {
-		redistest.Eventually(t, 20*time.Second, func() string {
-			info := s.Client().ClusterInfo(bg).Val()
-			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", n)) {
-				return info
-			}
-			return ""
-		})
-	}
-	return servers
-}
-
 // clusterRig is a provider on a server that is a cluster of one.
 func clusterRig(t *testing.T) *rig {
 	t.Helper()
-	server := startCluster(t, 1)[0]
+	server := redistest.StartCluster(t, 1, 0).Masters[0]
 	p, _, err := start(t, lockredis.Config{RedisURL: server.URL()})
 	if err != nil {
 		t.Fatal(err)
@@ -66,13 +23,9 @@ func clusterRig(t *testing.T) *rig {
 
 // On a cluster of several servers, through a client that knows them all.
 func TestTheToolsSeeEveryServerOfACluster(t *testing.T) {
-	servers := startCluster(t, 3)
-	var addrs []string
-	for _, s := range servers {
-		addrs = append(addrs, s.Addr())
-	}
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
-	t.Cleanup(func() { client.Close() })
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 0)
+	servers, client := c.Masters, c.Client()
 	events := make(chan driver.Event, 100)
 	p, err := startTold(t, lockredis.Config{Client: client}, func(e driver.Event) { events <- e })
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,13 +37,15 @@ const oldestServer = 7
 // LOCKING_REDIS_URL is needed, and they count in this order. Zero durations and an
 // empty namespace stand for the defaults.
 type Config struct {
-	// Client is a client to use as it is; the provider does not close it. It should not
-	// send commands again by itself (MaxRetries: -1): a release that was carried out
-	// and is sent again is answered as if the lock had been lost.
+	// Client is a client to use as it is, of a server, of sentinels or of a cluster; the
+	// provider does not close it. What its options say of retries is not heeded. It must
+	// not read from replicas.
 	Client redis.UniversalClient
-	// RedisURL is a URL such as redis://user:password@localhost:6379/0.
+	// RedisURL is a URL such as redis://user:password@localhost:6379/0, or rediss://… with
+	// TLS. It may be that of one node of a cluster, which is asked for the others.
 	RedisURL string
-	// RedisOptions may change what the URL says.
+	// RedisOptions may change what the URL says. With MasterName the addresses are those
+	// of sentinels; several without it are those of a cluster.
 	RedisOptions func(*redis.UniversalOptions)
 	// Namespace precedes every key; "medusa_lock:" is shared with Medusa. None may begin
 	// with another that is used on the server: a lock of both would have two queues.
@@ -125,10 +128,44 @@ func (c *Config) connect(ctx context.Context) (client redis.UniversalClient, own
 		timeout = rediskit.DefaultDialTimeout
 	}
 	opts.ContextTimeoutEnabled = true
-	client = redis.NewUniversalClient(opts)
-	if err := rediskit.Check(ctx, client, strings.Join(opts.Addrs, ","), timeout, oldestServer); err != nil {
-		_ = client.Close() // the error that matters is the one at hand
-		return nil, false, err
+	for {
+		client = redis.NewUniversalClient(opts)
+		err := rediskit.Check(ctx, client, strings.Join(opts.Addrs, ","), timeout, oldestServer)
+		slotted := false
+		if err == nil {
+			slotted, err = inCluster(ctx, client)
+		}
+		if _, knows := client.(*redis.ClusterClient); err == nil && (knows || !slotted) {
+			return client, true, nil
+		}
+		_ = client.Close() // it is not used, or the error that matters is the one at hand
+		if err != nil {
+			return nil, false, err
+		}
+		opts.IsClusterMode = true // the URL is that of one node
 	}
-	return client, true, nil
+}
+
+// inCluster says whether the server is a node of a cluster, so that keys of different
+// slots can't be in one call.
+func inCluster(ctx context.Context, client redis.UniversalClient) (bool, error) {
+	if _, ok := client.(*redis.ClusterClient); ok {
+		return true, nil
+	}
+	info, err := client.Info(ctx, "cluster").Result()
+	return strings.Contains(info, "cluster_enabled:1"), err
+}
+
+// alone refuses a client that knows one node of a cluster of several.
+func alone(ctx context.Context, client redis.UniversalClient) error {
+	if _, ok := client.(*redis.ClusterClient); ok {
+		return nil
+	}
+	info := client.ClusterInfo(ctx).Val() // where it is not allowed, MOVED tells later
+	_, rest, found := strings.Cut(info, "cluster_size:")
+	size, _, _ := strings.Cut(rest, "\r\n")
+	if n, err := strconv.Atoi(size); found && err == nil && n > 1 {
+		return &ConfigError{"Client", "of one node of a cluster that has " + size, "a *redis.ClusterClient, such as NewUniversalClient makes with IsClusterMode"}
+	}
+	return nil
 }

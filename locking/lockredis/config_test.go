@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,10 +21,28 @@ import (
 
 const secret = "s3cr3t-pass"
 
+// safeLog is what was logged, also while the provider goes on.
+type safeLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *safeLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *safeLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // start starts a provider as a service would, and returns what it logged.
 func start(t *testing.T, cfg lockredis.Config) (*lockredis.Provider, string, error) {
 	t.Helper()
-	var log bytes.Buffer
+	var log safeLog
 	p := lockredis.New(cfg)
 	err := p.Start(context.Background(), driver.Env{ID: "locking-redis", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err == nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
 
-// foundWithin is three times the tick in which a circle over slots is found, and some more
+// crossedWithin is three times the tick in which a circle over slots is found, and some more
 // for a machine that others use, too.
-const foundWithin = 3*500*time.Millisecond + 500*time.Millisecond
+const crossedWithin = 3*500*time.Millisecond + 500*time.Millisecond
 
 // crossings is a cluster of three servers for circles over its slots.
 type crossings struct {
@@ -33,7 +33,7 @@ type crossings struct {
 
 func newCrossings(t *testing.T) *crossings {
 	t.Helper()
-	return (&crossings{t: t, servers: startCluster(t, 3), made: new(atomic.Int64)}).in(t)
+	return (&crossings{t: t, servers: redistest.StartCluster(t, 3, 0).Masters, made: new(atomic.Int64)}).in(t)
 }
 
 // in is the cluster for a test within a test, whose owners are its own.
@@ -106,7 +106,7 @@ func circleOf(t *testing.T, got <-chan outcome, since time.Time, want ...driver.
 	t.Helper()
 	o := asked(t, got, 10*time.Second, "the victim")
 	t.Logf("found after %s", o.at.Sub(since).Round(time.Millisecond))
-	if o.at.Sub(since) > foundWithin {
+	if o.at.Sub(since) > crossedWithin {
 		t.Errorf("it was found after %s", o.at.Sub(since))
 	}
 	sameCircle(t, o.err, want)

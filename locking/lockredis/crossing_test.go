@@ -126,9 +126,9 @@ func partlyInOneSlot(c *crossings) {
 	}
 }
 
-// overSlots has a call hold the key of its first slot while it waits for that of the
+// callVictim has a call hold the key of its first slot while it waits for that of the
 // second one. It is the victim.
-func overSlots(c *crossings, owner string) {
+func callVictim(c *crossings, owner string) {
 	one, two, k := c.process(nil), c.process(nil), c.keys(2)
 	a, b := k[0], k[1]
 	hasB := two.take("old", 0, b)
@@ -145,9 +145,9 @@ func overSlots(c *crossings, owner string) {
 	}
 }
 
-func callOverSlots(c *crossings) { overSlots(c, "new") }
+func callOverSlots(c *crossings) { callVictim(c, "new") }
 
-func jobOverSlots(c *crossings) { overSlots(c, "execute:1") }
+func jobOverSlots(c *crossings) { callVictim(c, "execute:1") }
 
 // The request that waits in the second slot is the one that waited in the first.
 func laterSlot(c *crossings) {
@@ -230,7 +230,7 @@ func ticketIsGivenUp(c *crossings) {
 		e = next(c.t, events)
 	}
 	c.t.Logf("told after %s", time.Since(began).Round(time.Millisecond))
-	if took := time.Since(began); took > foundWithin {
+	if took := time.Since(began); took > crossedWithin {
 		c.t.Errorf("told after %s", took)
 	}
 	if e.Ticket != ticket.ID {

@@ -28,7 +28,7 @@ type ways struct {
 }
 
 // sight is one look at a wait: the holders of its keys that can be compared, by key. A
-// wait that does not stand has none.
+// wait that does not stand has none, nor has one whose holders are not sure for the moment.
 type sight map[string]holding
 
 // link is a member of a circle: a wait, and the key that the next one's owner holds.
@@ -119,8 +119,9 @@ func (p *Provider) sights(ctx context.Context, list []*waiting) (looked map[stri
 			reply, e = p.send(ctx, listScript, locks[i].Args())
 		}
 		var states []driver.State
+		var unsure bool
 		if e == nil {
-			states, _, e = p.readStates(reply)
+			states, _, unsure, e = p.readStates(reply)
 		}
 		if scores[i].Err() != nil && !errors.Is(scores[i].Err(), redis.Nil) {
 			e = errors.Join(e, scores[i].Err())
@@ -130,7 +131,7 @@ func (p *Provider) sights(ctx context.Context, list []*waiting) (looked map[stri
 			continue
 		}
 		looked[w.id] = sight{}
-		if scores[i].Err() != nil || scores[i].Val() >= aside || lives[i].Val() == 0 {
+		if scores[i].Err() != nil || scores[i].Val() >= aside || lives[i].Val() == 0 || unsure {
 			continue
 		}
 		for _, st := range states {

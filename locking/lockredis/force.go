@@ -12,6 +12,7 @@ const (
 	forceNotHeld = iota
 	forceDone
 	forceForeign
+	forceUnsure
 )
 
 // ForceRelease implements [driver.Inspector]. It is one call, in which the record
@@ -27,22 +28,25 @@ func (p *Provider) ForceRelease(ctx context.Context, req driver.ForceRequest) (b
 		return false, err
 	}
 	defer p.life.leave()
-	if err := p.tellOf(ctx, req.Key); err != nil {
-		return false, fmt.Errorf("lockredis: force release: %w", err)
-	}
 	g := &p.keys.groups([]string{req.Key})[0]
 	now := 0
 	if req.Now {
 		now = 1
 	}
 	args := append(g.command(forceScript, 5), req.Owner, tokenText(req.Token), req.Reason, now, p.requestID())
-	reply, err := p.callAgain(ctx, forceScript, args)
+	var said []int64
+	unsure, err := p.untilSure(ctx, sureAtLast, func() (bool, error) {
+		reply, err := p.callAgain(ctx, forceScript, args)
+		if err == nil {
+			said, err = numbers(forceScript.name, reply, 2)
+		}
+		return err == nil && said[0] == forceUnsure, err
+	})
+	if err == nil && unsure {
+		err = &UnsureError{req.Key}
+	}
 	if err != nil {
 		return false, fmt.Errorf("lockredis: force release: %w", err)
-	}
-	said, err := numbers(forceScript.name, reply, 2)
-	if err != nil {
-		return false, err
 	}
 	if said[1] == 1 {
 		p.lookAgain(g)
@@ -55,5 +59,5 @@ func (p *Provider) ForceRelease(ctx context.Context, req driver.ForceRequest) (b
 	case forceForeign:
 		return false, fmt.Errorf("lockredis: force release: %w", driver.ErrForeign)
 	}
-	return false, badReply(forceScript.name, reply)
+	return false, badReply(forceScript.name, said)
 }

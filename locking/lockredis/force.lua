@@ -8,6 +8,7 @@
 --      or {0, 0} when it had not
 --      or {2, 0} when the holder is another program, and the key is not to go on at
 --         once: there is nobody who could be told
+--      or {3, 0} when a successor may be the holder: see queue.lua
 --
 -- The records are the list <hub>a, the newest first. Each has fields that carry
 -- their length: the call's id, lock, owner, token, reason, whether at once, time
@@ -30,11 +31,12 @@ local function done()
   return false
 end
 
-local r = holder(lock) and record(lock) or nil
-if r then
-  succeed(lock, queue, r, owner, token)
-end
 local stands = holder(lock) == owner
+local r = holder(lock) and record(lock) or nil
+if r and r.successors and tonumber(token) >= tonumber(r.token) then
+  wonder(lock, r)
+  return { 3, 0 }
+end
 if not stands or token ~= (r and r.token or '0') then
   return { done() and 1 or 0, 0 }
 elseif (not r or r.revoked) and done() then

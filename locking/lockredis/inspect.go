@@ -22,19 +22,28 @@ func (p *Provider) Inspect(ctx context.Context, key string, waiters int) (driver
 		return driver.State{}, err
 	}
 	defer p.life.leave()
-	if err := p.tellOf(ctx, key); err != nil {
-		return driver.State{}, fmt.Errorf("lockredis: inspect: %w", err)
-	}
 	g := &p.keys.groups([]string{key})[0]
 	args := append(g.command(inspectScript, 1), min(max(waiters, 0), maxWaiters))
-	reply, err := p.callAgain(ctx, inspectScript, args)
+	var s driver.State
+	_, err := p.untilSure(ctx, sureSoon, func() (unsure bool, err error) {
+		reply, err := p.callAgain(ctx, inspectScript, args)
+		if err == nil {
+			s, unsure, err = p.readInspect(key, reply)
+		}
+		return unsure, err
+	})
 	if err != nil {
 		return driver.State{}, fmt.Errorf("lockredis: inspect: %w", err)
 	}
+	return s, nil
+}
+
+// readInspect reads what inspect.lua answered.
+func (p *Provider) readInspect(key string, reply any) (s driver.State, unsure bool, err error) {
 	list, ok := reply.([]any)
 	r := reader{list: list}
 	micros, held, waiting := r.number(), r.nested(), r.number()
-	s := driver.State{Key: key}
+	s = driver.State{Key: key}
 	if len(held.list) > 0 {
 		s = held.state(key, micros)
 	}
@@ -45,9 +54,9 @@ func (p *Provider) Inspect(ctx context.Context, key string, waiters int) (driver
 		r.bad = r.bad || w.bad
 	}
 	if !ok || r.bad || held.bad {
-		return driver.State{}, badReply(inspectScript.name, reply)
+		return driver.State{}, false, badReply(inspectScript.name, reply)
 	}
-	return s, nil
+	return s, held.unsure, nil
 }
 
 // nested reads a list within the list.
@@ -68,6 +77,7 @@ func (r *reader) state(key string, micros int64) driver.State {
 	token := r.number()
 	s.Token = driver.Token(token)
 	s.Offer, s.Revoked, s.Reason = r.number() == 1, r.number() == 1, r.text()
+	r.unsure = r.number() == 1
 	if !s.Foreign {
 		// A token is the time of the grant, unless the server's clock has been set back.
 		s.Since = time.UnixMicro(min(token, micros))

@@ -38,6 +38,7 @@ var roles = map[string]func(c child){
 	"wait":           child.wait,
 	"write fenced":   child.writeFenced,
 	"write renewing": child.writeRenewing,
+	"history":        child.history,
 }
 
 func init() { //nolint:gochecknoinits // a child process comes before TestMain, which would run tests

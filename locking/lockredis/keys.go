@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
 )
@@ -38,6 +39,10 @@ type hub struct {
 	// nanoseconds of this process's clock.
 	announced atomic.Int64
 	sweep     sweep
+	// mark is when the last mark was sent that has come back from this hub: a grant of
+	// its locks that comes after it in the stream was made later. What the nodes of a
+	// cluster tell has no common order. It is guarded by waits.mu.
+	mark time.Time
 }
 
 // sharedKeys is how many keys precede those of the locks.
@@ -96,10 +101,14 @@ func (l *layout) channel(process string) string { return l.side + "c:" + process
 // waitsOf is where the waits are published that hold up an owner.
 func (l *layout) waitsOf(owner string) string { return l.hub(rediskit.Slot(owner)).base + "e:" + owner }
 
-// all returns the hubs that may have locks.
+// all returns the hubs that may have locks: one, where a tag in the namespace puts all
+// of them into one slot.
 func (l *layout) all() []*hub {
 	if !l.slotted {
 		return []*hub{l.hub(0)}
+	}
+	if rediskit.Tagged(l.namespace) {
+		return []*hub{l.hub(rediskit.Slot(l.namespace))}
 	}
 	hubs := make([]*hub, rediskit.Slots)
 	for slot := range hubs {

@@ -3,6 +3,7 @@ package lockredis
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -36,6 +37,14 @@ func (a *ask) leaving(holds []driver.Granted) leaving {
 		l.rest = append(l.rest, tokenText(holds[i].Token))
 	}
 	return l
+}
+
+// saidEnd notes that the end of a request has been said, or is noted. The clock may read the
+// request still.
+func (s *waits) saidEnd(a *ask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.unanswered = false
 }
 
 // leave says the end of a request. Where the server cannot be reached that is tried again
@@ -74,17 +83,24 @@ func (p *Provider) leaveAtOnce(id string) {
 func (p *Provider) leaveNow(ctx context.Context) {
 	s := p.waits
 	s.mu.Lock()
-	list := maps.Clone(s.left)
+	list := slices.Collect(maps.Keys(s.left))
 	s.mu.Unlock()
-	for key, l := range list {
+	of := func(key string) leaving {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.left[key]
+	}
+	spread(ctx, p, list, func(key string) *hub { return of(key).group.hub }, func(ctx context.Context, key string) error {
+		l := of(key)
 		if _, err := p.cancelGroup(ctx, &l); err != nil && (lost(err) || passing(err)) {
 			p.log.Debug("lockredis: the end of a request could not be said; that is tried again", "error", err)
-			return
+			return err
 		}
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.left, key)
-		s.mu.Unlock()
-	}
+		return nil
+	}, nil)
 }
 
 // unanswered sees to a request that was stated again and got an error. One that has

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -215,7 +217,10 @@ func TestARequestThatWasSentTwiceInOneSlotEndsThereWithTheOthers(t *testing.T) {
 	}
 	near.take("x", 0, second)
 	w := newWire(t, near.server)
-	far := near.at(lockredis.Config{RedisURL: w.url()})
+	// A client that knows the cluster would ask the server past the wire.
+	client := redis.NewClient(&redis.Options{Addr: w.listener.Addr().String(), MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	far := near.at(lockredis.Config{Client: client})
 	late := w.holdBack(t, "medusa_lock:"+first)
 	_, err := far.Acquire(bg, driver.Request{Keys: []string{"a", "b"}, Owner: "*", Wait: 1500 * time.Millisecond})
 	if !errors.Is(err, driver.ErrTimeout) {

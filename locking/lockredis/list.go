@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -112,7 +113,7 @@ func (p *Provider) page(ctx context.Context, at cursor, limit int, foreign bool)
 		return driver.Page{}, nil
 	}
 	args := append((&group{hub: h}).command(listScript, 2), at.at, limit)
-	locks, next, err := p.states(ctx, args)
+	locks, next, err := p.states(ctx, args, sureSoon)
 	if err != nil {
 		return driver.Page{}, err
 	}
@@ -136,36 +137,59 @@ func (p *Provider) nextHub(ctx context.Context, at cursor) (*hub, error) {
 	if !p.keys.slotted || at.at != "0" {
 		return p.keys.hub(at.slot), nil
 	}
-	hubs := p.keys.all()[at.slot:]
-	for some := range slices.Chunk(hubs, hubsAtOnce) {
-		line := p.client.Pipeline()
-		counts := make([]*redis.IntCmd, len(some))
-		for i, h := range some {
-			counts[i] = line.HLen(ctx, h.shared[holdsKey])
-		}
-		if _, err := line.Exec(ctx); err != nil {
+	hubs := p.keys.all()
+	from, _ := slices.BinarySearchFunc(hubs, at.slot, func(h *hub, slot int) int { return h.slot - slot })
+	for some := range slices.Chunk(hubs[from:], hubsAtOnce) {
+		there, err := p.nonEmpty(ctx, some, func(line redis.Pipeliner, h *hub) *redis.IntCmd {
+			return line.HLen(ctx, h.shared[holdsKey])
+		})
+		if err != nil {
 			return nil, err
 		}
-		for i, c := range counts {
-			if c.Val() > 0 {
-				return some[i], nil
-			}
+		if len(there) > 0 {
+			return there[0], nil
 		}
 	}
 	return nil, nil //nolint:nilnil // no hub is an answer
 }
 
-// states asks list.lua.
-func (p *Provider) states(ctx context.Context, args []any) (locks []driver.State, next string, err error) {
-	reply, err := p.callAgain(ctx, listScript, args)
-	if err != nil {
-		return nil, "", err
-	}
-	return p.readStates(reply)
+// nonEmpty returns those of the hubs for which there is something to count, in one
+// round trip to each server.
+func (p *Provider) nonEmpty(ctx context.Context, hubs []*hub, count func(redis.Pipeliner, *hub) *redis.IntCmd) (there []*hub, err error) {
+	err = p.again(ctx, func() error {
+		there = nil
+		line := p.client.Pipeline()
+		counts := make([]*redis.IntCmd, len(hubs))
+		for i, h := range hubs {
+			counts[i] = count(line, h)
+		}
+		if _, err := line.Exec(ctx); err != nil {
+			return err
+		}
+		for i, c := range counts {
+			if c.Val() > 0 {
+				there = append(there, hubs[i])
+			}
+		}
+		return nil
+	})
+	return there, err
+}
+
+// states asks list.lua, until it is sure or the time is up.
+func (p *Provider) states(ctx context.Context, args []any, bound time.Duration) (locks []driver.State, next string, err error) {
+	_, err = p.untilSure(ctx, bound, func() (unsure bool, err error) {
+		reply, err := p.callAgain(ctx, listScript, args)
+		if err == nil {
+			locks, next, unsure, err = p.readStates(reply)
+		}
+		return unsure, err
+	})
+	return locks, next, err
 }
 
 // readStates reads what list.lua answered.
-func (p *Provider) readStates(reply any) (locks []driver.State, next string, err error) {
+func (p *Provider) readStates(reply any) (locks []driver.State, next string, unsure bool, err error) {
 	list, ok := reply.([]any)
 	r := reader{list: list}
 	micros := r.number()
@@ -173,12 +197,12 @@ func (p *Provider) readStates(reply any) (locks []driver.State, next string, err
 	for len(r.list) > 0 && !r.bad {
 		key, held := p.keys.key(r.text()), r.nested()
 		locks = append(locks, held.state(key, micros))
-		r.bad = r.bad || held.bad
+		r.bad, unsure = r.bad || held.bad, unsure || held.unsure
 	}
 	if !ok || r.bad {
-		return nil, "", badReply(listScript.name, reply)
+		return nil, "", false, badReply(listScript.name, reply)
 	}
-	return locks, next, nil
+	return locks, next, unsure, nil
 }
 
 // foreignPage looks through keys of the namespace for locks without a valid record.
@@ -224,7 +248,7 @@ func (p *Provider) foreigners(ctx context.Context, stored []string) ([]driver.St
 	var found []driver.State
 	groups := p.keys.groups(names)
 	for i := range groups {
-		locks, _, err := p.states(ctx, groups[i].command(listScript, 0))
+		locks, _, err := p.states(ctx, groups[i].command(listScript, 0), sureSoon)
 		if err != nil {
 			return nil, err
 		}

@@ -3,8 +3,11 @@ package lockredis_test
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +21,14 @@ import (
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Most of these tests wait for a server, or for time to pass, and not for a processor.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if given := flag.Lookup("test.parallel"); given.Value.String() == given.DefValue {
+		given.Value.Set(strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestTheServiceKeepsItsPromisesOnRedis(t *testing.T) {
 	server := redistest.Start(t)

@@ -82,3 +82,20 @@ func TestReleaseAllFreesNothingInAnotherNamespace(t *testing.T) {
 	}
 	other.busy("you", "k")
 }
+
+// The record of a lock outlives it, and the owner's name is all that the two have in
+// common.
+func TestReleaseAllLeavesAloneWhatAnotherProgramTookAfterALapse(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, owner := range []string{driver.Anonymous, "erp"} {
+		r.take(owner, 0, owner+" stays") // so that the owner's list does
+		r.take(owner, time.Millisecond, owner)
+		redistest.Eventually(t, 5*time.Second, func() string { return r.redis.Get(bg, lockredis.DefaultNamespace+owner).Val() })
+		r.redis.Set(bg, lockredis.DefaultNamespace+owner, owner, 0)
+		if n, err := r.ReleaseAll(bg, owner); n != 1 || err != nil {
+			t.Errorf("%s: got %d, %v, want 1", owner, n, err)
+		}
+		r.busy("you", owner)
+	}
+}

@@ -16,6 +16,12 @@ local function next_token(time, last)
   return token
 end
 
+-- Says whether a lock's expiry is still the recorded one: see queue.lua.
+local function as_recorded(lock, expires)
+  local later = call('PEXPIRETIME', lock) - expires
+  return later == 0 or (later > 0 and later < 500 and tonumber(expires) >= 0)
+end
+
 -- Calls f for the parts of a list of n: so many arguments can be passed at once.
 local function parts(n, f)
   for from = 1, n, 2000 do

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,12 +77,15 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 		return fmt.Errorf("lockredis: %w", err)
 	}
 	p.client, p.own, p.log, p.tell = client, own, env.Logger, env.Notify
-	slotted, err := p.slotted(ctx)
+	slotted, err := inCluster(ctx, client)
+	if err == nil && slotted {
+		err = alone(ctx, client)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("lockredis: %w", err), p.closeClient())
 	}
 	p.keys = newLayout(p.cfg.Namespace, slotted)
-	if _, ok := client.(*redis.Client); ok {
+	if _, ok := client.(*redis.Client); ok && !slotted {
 		p.pipe = newPipe(p.sendBatch, pipeBatch)
 	}
 	p.self, p.born = uuid.NewString(), time.Now().Add(-time.Hour)
@@ -91,11 +93,14 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 		p.self = "~" + p.self // see absent in queue.lua
 	}
 	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
-	p.clock = clock{sent: map[uint64]time.Time{}, sweeping: map[*hub]struct{}{}}
+	p.clock = clock{sent: map[uint64]mark{}, sweeping: map[*hub]struct{}{}, busy: map[string]bool{}}
 	p.crossing = newCrossing(p.keys)
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
+	if err := p.checkRights(ctx); err != nil {
+		return errors.Join(err, p.closeClient())
+	}
 	if err := p.listen(ctx); err != nil {
-		return errors.Join(fmt.Errorf("lockredis: subscribe to %s: %w", p.keys.channel(p.self), err), p.closeClient())
+		return errors.Join(fmt.Errorf("lockredis: subscribe to %s: %w", p.keys.channel(p.self), deniedChannels(err, p.keys.side)), p.closeClient())
 	}
 	env.Logger.Info(fmt.Sprintf("Connection to Redis in %q provider established", env.ID))
 	return nil
@@ -120,18 +125,6 @@ func (p *Provider) sightLost() {
 	p.waits.allOvertaken()
 	p.resync()
 	p.notify(driver.Event{Verify: true})
-}
-
-// slotted says whether keys of different slots can't be in one call.
-func (p *Provider) slotted(ctx context.Context) (bool, error) {
-	if _, ok := p.client.(*redis.ClusterClient); ok {
-		return true, nil
-	}
-	info, err := p.client.Info(ctx, "cluster").Result()
-	if err != nil {
-		return false, err
-	}
-	return strings.Contains(info, "cluster_enabled:1"), nil
 }
 
 // notify tells of an event, one after the other.

@@ -20,24 +20,17 @@ type proxy struct {
 	server   string
 	drop     atomic.Int32
 	conns    sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[net.Conn]bool // to the server
 }
 
 func newProxyRig(t *testing.T) (*rig, *proxy) {
 	t.Helper()
 	server := redistest.Start(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &proxy{listener: l, server: server.Addr()}
-	x.conns.Go(x.serve)
-	// The provider is started, and so closed, after the proxy: its connections end first.
-	t.Cleanup(func() {
-		l.Close()
-		x.conns.Wait()
-	})
+	x := startProxy(t, server)
 	p, _, err := start(t, lockredis.Config{
-		RedisURL:     "redis://" + l.Addr().String(),
+		RedisURL:     x.url(),
 		RedisOptions: func(o *redis.UniversalOptions) { o.PoolSize = 1 },
 	})
 	if err != nil {
@@ -50,6 +43,46 @@ func newProxyRig(t *testing.T) (*rig, *proxy) {
 		t.Fatal(err)
 	}
 	return r, x
+}
+
+// startProxy starts a proxy. Who connects to it has to be started, and so closed, after
+// it: its connections end first.
+func startProxy(t *testing.T, server *redistest.Server) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &proxy{listener: l, server: server.Addr(), open: map[net.Conn]bool{}}
+	x.conns.Go(x.serve)
+	t.Cleanup(func() {
+		l.Close()
+		x.conns.Wait()
+	})
+	return x
+}
+
+func (x *proxy) url() string { return "redis://" + x.listener.Addr().String() }
+
+// addresses are those that the server knows the open connections by.
+func (x *proxy) addresses() []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var list []string
+	for c := range x.open {
+		list = append(list, c.LocalAddr().String())
+	}
+	return list
+}
+
+func (x *proxy) note(c net.Conn, open bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if open {
+		x.open[c] = true
+	} else {
+		delete(x.open, c)
+	}
 }
 
 // dropReplies swallows the next n answers, each with its connection.
@@ -74,6 +107,7 @@ func (x *proxy) serve() {
 			client.Close()
 			continue
 		}
+		x.note(server, true)
 		x.conns.Go(func() {
 			io.Copy(server, client)
 			server.Close()
@@ -82,6 +116,7 @@ func (x *proxy) serve() {
 			x.answer(client, server)
 			client.Close()
 			server.Close()
+			x.note(server, false)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package lockredis
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
@@ -33,6 +35,8 @@ type push struct {
 	// id is the connection's, as the server counts. It is noted while the client's own
 	// mutex is held, so not under mu: closing takes the two the other way round.
 	id atomic.Int64
+	// node is the one of a cluster that the subscription is at.
+	node atomic.Pointer[redis.Client]
 
 	mu     sync.Mutex
 	line   *redis.PubSub
@@ -50,13 +54,32 @@ func openPush(ctx context.Context, client redis.UniversalClient, channel string)
 		opts.OnConnect = s.connected(opts.OnConnect)
 		s.client, s.own = redis.NewClient(&opts), true
 	}
-	s.line = s.client.Subscribe(ctx, s.channels()...)
+	s.line = s.subscribe(ctx)
 	for range s.channels() {
 		if _, err := s.line.Receive(ctx); err != nil {
 			return nil, errors.Join(err, s.line.Close(), s.closeClient())
 		}
 	}
 	return s, nil
+}
+
+// subscribe begins a subscription. On a cluster that is at some node, since what is
+// published comes to all of them: at another than before, which may not answer.
+func (s *push) subscribe(ctx context.Context) *redis.PubSub {
+	c, ok := s.client.(*redis.ClusterClient)
+	for range 8 {
+		if !ok {
+			break
+		}
+		node, err := c.MasterForKey(ctx, "{"+rediskit.Tag(rand.IntN(rediskit.Slots))+"}") //nolint:gosec // any node will do
+		if err != nil {
+			break
+		}
+		if before := s.node.Swap(node); before != node {
+			return node.Subscribe(ctx, s.channels()...)
+		}
+	}
+	return s.client.Subscribe(ctx, s.channels()...)
 }
 
 func (s *push) channels() []string {
@@ -123,13 +146,16 @@ func (s *push) run() {
 		}
 		time.Sleep(wait) // the next Receive connects again
 		wait = min(2*wait, longest)
+		if _, ok := s.client.(*redis.ClusterClient); ok { // its node may be gone for good
+			s.renew(context.Background())
+		}
 	}
 }
 
 // renew replaces a connection that seems dead. Making one takes time, and s.mu while it
 // is noted.
 func (s *push) renew(ctx context.Context) {
-	line := s.client.Subscribe(ctx, s.channels()...)
+	line := s.subscribe(ctx)
 	s.mu.Lock()
 	old := s.line
 	if s.closed {
@@ -211,12 +237,17 @@ func (p *Provider) hearText(message string, after time.Time) {
 			p.askedAcross(id)
 			return
 		}
+	case kind == "a":
+		if lock := r.text(); !r.bad {
+			p.tellOf(p.keys.key(lock))
+			return
+		}
 	case kind == "r":
 		hold := driver.Hold{Key: p.keys.key(r.text()), Owner: r.text()}
 		hold.Generation.Epoch, hold.Generation.Attempt = uint64(r.number()), uint64(r.number())
 		hold.Token = driver.Token(r.number())
 		if reason := r.text(); !r.bad {
-			p.notify(driver.Event{Revoked: p.waits.revoked(hold), Reason: reason})
+			p.notify(driver.Event{Revoked: hold, Reason: reason})
 			return
 		}
 	}

@@ -17,7 +17,9 @@
 --
 -- The lock is a string, its value the owner, so that other programs take part. It
 -- is the truth: a record is void unless the string has the recorded owner and
--- expiry. Records are packed:
+-- expiry. That may be later by the time that a key took to another node of a cluster:
+-- Redis moves its remaining time. Who took a lock that has lapsed, by whole seconds as
+-- Medusa does, has it for longer. Records are packed:
 --   hold    owner, generation ("epoch:attempt"), token, expires (ms, -1: never),
 --           request (with those that joined: their list, empty when they are many),
 --           offer (o: it ends unless it is extended, t: so does a ticket's), revoked
@@ -32,13 +34,15 @@
 -- which that process may let begin by itself, one after the other, when the one before
 -- has ended: the n-th has the hold's token and n. They stay in the queue, and the
 -- record stays the first one's, until the process speaks of one of them: those before
--- have then had their turn. When the hold ends in another way, they wait as before.
+-- have then had their turn. When the hold ends in another way, they wait as before. A
+-- script that has to know who of them holds the lock has the process asked (wonder), and
+-- is called again: it knows at the latest when the hold has lapsed.
 --
 -- Order: a queue's score is class * CLASS + ticket. Who is set aside, because the
 -- process is away or because the ticket has an offer, is at ASIDE + score.
 -- A waiter has one score and enters all its queues in one call. So the queues
 -- agree on one order, and no circle can be made of queues alone.
-local CLASS, ASIDE, OFFER, AWAY, REVIVE, MANY = 2 ^ 44, 2 ^ 48, 2000, 250, 64, 16
+local CLASS, ASIDE, OFFER, AWAY, REVIVE, MANY, MOVED = 2 ^ 44, 2 ^ 48, 2000, 250, 64, 16, 500
 local hub = string.sub(KEYS[1], 1, -2)
 local channel = string.match(hub, '^(.-){') .. 'c:'
 local call, pack, unpacked = redis.call, cmsgpack.pack, cmsgpack.unpack
@@ -80,7 +84,8 @@ local function record(lock)
   if raw then
     local owner, generation, token, expires, request, offered, revoked, process, successors = unpacked(raw)
     expires = tonumber(expires)
-    if owner == holder(lock) and expires == call('PEXPIRETIME', lock) then
+    local later = owner == holder(lock) and call('PEXPIRETIME', lock) - expires
+    if later and (later == 0 or (later > 0 and later < MOVED and expires >= 0)) then
       local epoch, attempt = string.match(generation, '^(%d+):(%d+)$')
       return {
         owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), token = token, expires = expires,
@@ -306,6 +311,16 @@ local function head(queue)
   end
 end
 
+local function field(value)
+  local text = type(value) == 'number' and string.format('%.0f', value) or value
+  return #text .. ':' .. text
+end
+
+-- Asks who of a hold and its successors it is.
+local function wonder(lock, r)
+  call('PUBLISH', channel .. r.process, '1:a' .. field(lock))
+end
+
 -- What stands between a request and a key: nil for nothing, or a word. The second
 -- result is the record of the owner's own hold, or true where it has none.
 local function obstacle(w, lock)
@@ -316,7 +331,10 @@ local function obstacle(w, lock)
     return 'held', nil
   end
   local r = record(lock)
-  if r and (r.revoked or w.epoch < r.epoch or (w.epoch == r.epoch and w.attempt < r.attempt)) then
+  if r and r.successors then -- it may have ended
+    wonder(lock, r)
+    return 'held', nil
+  elseif r and (r.revoked or w.epoch < r.epoch or (w.epoch == r.epoch and w.attempt < r.attempt)) then
     return 'revoked', r
   end
   return nil, r or true
@@ -376,11 +394,6 @@ local function give_all(id, w, own, offer)
       give(id, w, w.keys[i], own[i], offer)
   end
   return answer
-end
-
-local function field(value)
-  local text = type(value) == 'number' and string.format('%.0f', value) or value
-  return #text .. ':' .. text
 end
 
 -- Tells a process something, in fields that carry their length. The one that asks is

@@ -25,7 +25,14 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 	groups := p.keys.groups(keysOf(holds))
 	var err error
 	for i := range groups {
-		if err = p.releaseGroup(ctx, &groups[i], sent, answers); err != nil {
+		var unsure bool
+		unsure, err = p.untilSure(ctx, sureAtLast, func() (bool, error) {
+			return p.releaseGroup(ctx, &groups[i], sent, answers)
+		})
+		if err == nil && unsure {
+			err = &UnsureError{holds[groups[i].at[0]].Key}
+		}
+		if err != nil {
 			err = fmt.Errorf("lockredis: release: %w", err)
 			break
 		}
@@ -40,7 +47,9 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 	return answers, nil
 }
 
-func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Hold, answers []bool) error {
+// releaseGroup frees holds of one group. What another may hold by now, whose token is not
+// said, is left to be asked for again: the group is then without the others.
+func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Hold, answers []bool) (unsure bool, err error) {
 	args := make([]string, 0, 2*len(g.at))
 	for _, at := range g.at {
 		args = append(args, holds[at].Owner, tokenText(holds[at].Token))
@@ -53,9 +62,10 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 	}
 	unanswered, err := p.askAgain(ctx, by, sh)
 	if err != nil {
-		return err
+		return false, err
 	}
 	freed := 0
+	var again group
 	for i, at := range g.at {
 		switch sh.answers[i] {
 		case int64(1):
@@ -63,15 +73,21 @@ func (p *Provider) releaseGroup(ctx context.Context, g *group, holds []driver.Ho
 			freed++
 		case int64(0):
 			answers[at] = unanswered
+		case int64(2):
+			again.at, again.places = append(again.at, at), append(again.places, g.places[i])
 		default:
-			return badReply(releaseScript.name, sh.answers)
+			return false, badReply(releaseScript.name, sh.answers)
 		}
 	}
 	g.hub.pay(freed)
 	if sh.more {
 		p.lookAgain(g)
 	}
-	return nil
+	if len(again.at) > 0 {
+		again.hub = g.hub
+		*g = again
+	}
+	return len(again.at) > 0, nil
 }
 
 // askAgain has a share answered whose repetition does no harm, however often it

@@ -5,7 +5,8 @@
 -- ARGV  the process, how many successors a grant may name, then for each key: owner,
 --       token (0: whichever the owner has)
 --
--- Returns for each key 1 when it was freed, else 0; then what the process would be
+-- Returns for each key 1 when it was freed, 2 when somebody else may hold it by now
+-- whose token is not said (see successors in queue.lua), else 0; then what the process would be
 -- told on its channel, in a list; then whether dead waiters are left, so that somebody
 -- should look again.
 --include plain.lua
@@ -98,30 +99,35 @@ local function unlist(owner, lock)
 end
 
 -- Says whether a hold is the one to be freed, of which the lock has that value and that
--- record: its own, or a successor's, which have then all had their turn up to that
--- one. The second result is the tickets that its offer was made to.
+-- record, in the terms of the answer. A successor is, too, and those before it have then
+-- had their turn. The second result is the tickets that its offer was made to.
 local function compare(lock, queue, value, raw, owner, token)
-  local had, _, current, expires, request, offer, _, _, line
+  local had, _, current, expires, request, offer, process, line
   if raw then
-    had, _, current, expires, request, offer, _, _, line = cmsgpack.unpack(raw)
+    had, _, current, expires, request, offer, _, process, line = cmsgpack.unpack(raw)
   end
   local tickets = offer == 't' and (type(request) == 'table' and request or { request }) or nil
-  if token == '0' then
-    return value == owner, tickets
-  elseif not value or had ~= value or tonumber(expires) ~= call('PEXPIRETIME', lock) then
-    return false
+  local void = not value or had ~= value or not as_recorded(lock, expires)
+  if token == '0' and line and not void then
+    local hub = sub(KEYS[1], 1, -2)
+    call('PUBLISH', sub(hub, 1, string.find(hub, '{', 1, true) - 1) .. 'c:' .. process, '1:a' .. #lock .. ':' .. lock)
+    return 2
+  elseif token == '0' then
+    return value == owner and 1 or 0, tickets
+  elseif void then
+    return 0
   elseif current == token then
-    return had == owner, tickets
+    return had == owner and 1 or 0, tickets
   end
   local n = line and 2 * (tonumber(token) - tonumber(current))
   if not n or n < 2 or n > #line or line[n] ~= owner then
-    return false
+    return 0
   end
   for i = 1, n, 2 do
     call('ZREM', queue, line[i])
     call('HDEL', KEYS[3], line[i])
   end
-  return true
+  return 1
 end
 
 -- Most often there is one.
@@ -129,8 +135,8 @@ if #KEYS == 6 then
   local lock, owner = KEYS[5], ARGV[3]
   local value = call('GET', lock)
   local own, tickets = compare(lock, KEYS[6], value, value and call('HGET', KEYS[4], lock), owner, ARGV[4])
-  if not own then
-    return { 0, told, 0 }
+  if own ~= 1 then
+    return { own, told, 0 }
   end
   local how = not tickets and hand_over(lock, KEYS[6])
   if how == 'empty' then
@@ -160,12 +166,12 @@ end)
 local answer, freed, tickets, gone = {}, {}, {}, {}
 for i, lock in ipairs(locks) do
   local owner = ARGV[1 + 2 * i]
-  local own, offered
+  local own, offered = 0, nil
   if not gone[lock] then
     own, offered = compare(lock, queues[i], owners[i], records[i], owner, ARGV[2 + 2 * i])
   end
-  answer[i] = own and 1 or 0
-  if own then
+  answer[i] = own
+  if own == 1 then
     gone[lock] = true
     freed[#freed + 1] = i
     for _, id in ipairs(offered or {}) do

@@ -3,7 +3,10 @@ package lockredis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -19,8 +22,12 @@ func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
 		return 0, err
 	}
 	defer p.life.leave()
+	hubs, err := p.hubsOf(ctx, owner)
+	if err != nil {
+		return 0, fmt.Errorf("lockredis: look for the locks of an owner: %w", err)
+	}
 	total := 0
-	for _, h := range p.keys.all() {
+	for _, h := range hubs {
 		n, err := p.releaseAllIn(ctx, h, owner)
 		total += n
 		if err != nil {
@@ -29,6 +36,32 @@ func (p *Provider) ReleaseAll(ctx context.Context, owner string) (int, error) {
 	}
 	return total, nil
 }
+
+// hubsOf returns the hubs in which an owner may have locks. Most slots of a cluster
+// have none.
+func (p *Provider) hubsOf(ctx context.Context, owner string) ([]*hub, error) {
+	all := p.keys.all()
+	if len(all) == 1 {
+		return all, nil
+	}
+	var hubs []*hub
+	for some := range slices.Chunk(all, hubsAtOnce) {
+		there, err := p.nonEmpty(ctx, some, func(line redis.Pipeliner, h *hub) *redis.IntCmd {
+			if listed(owner) {
+				return line.ZCard(ctx, h.list(owner))
+			}
+			return line.HLen(ctx, h.shared[holdsKey])
+		})
+		if err != nil {
+			return nil, err
+		}
+		hubs = append(hubs, there...)
+	}
+	return hubs, nil
+}
+
+// list is where the locks of an owner with a name are listed: see queue.lua.
+func (h *hub) list(owner string) string { return h.base + "o:" + owner }
 
 // listed says that the locks of an owner are listed by its name: see queue.lua.
 func listed(owner string) bool {
@@ -42,7 +75,7 @@ func (p *Provider) releaseAllIn(ctx context.Context, h *hub, owner string) (int,
 		var next uint64
 		var err error
 		if listed(owner) {
-			entries, next, err = p.client.ZScan(ctx, h.base+"o:"+owner, cursor, "", scanCount).Result()
+			entries, next, err = p.client.ZScan(ctx, h.list(owner), cursor, "", scanCount).Result()
 		} else {
 			entries, next, err = p.client.HScan(ctx, h.shared[holdsKey], cursor, "", scanCount).Result()
 		}
@@ -70,18 +103,26 @@ func everyOther(list []string) []string {
 	return names
 }
 
-// releaseOwned frees those of the locks that are in the namespace and the owner's.
+// releaseOwned frees those of the locks that are in the namespace and the owner's. A
+// record may outlive its lock, and another program may have taken that as an owner of
+// the same name: an anonymous one above all.
 func (p *Provider) releaseOwned(ctx context.Context, owner string, locks []string) (int, error) {
-	var holds []driver.Hold
+	var names []string
 	for _, lock := range locks {
 		if strings.HasPrefix(lock, p.cfg.Namespace) {
-			holds = append(holds, driver.Hold{Key: p.keys.key(lock), Owner: owner})
+			names = append(names, p.keys.key(lock))
 		}
 	}
 	total := 0
-	for len(holds) > 0 {
-		n := min(len(holds), tickKeys)
-		freed, err := p.Release(ctx, holds[:n])
+	for some := range slices.Chunk(names, tickKeys) {
+		holds, err := p.ownHolds(ctx, owner, some)
+		if err != nil {
+			return total, fmt.Errorf("lockredis: look at the locks of an owner: %w", err)
+		}
+		if len(holds) == 0 {
+			continue
+		}
+		freed, err := p.Release(ctx, holds)
 		if err != nil {
 			return total, err
 		}
@@ -90,7 +131,24 @@ func (p *Provider) releaseOwned(ctx context.Context, owner string, locks []strin
 				total++
 			}
 		}
-		holds = holds[n:]
 	}
 	return total, nil
+}
+
+// ownHolds returns what the owner has of some keys, without what another program took.
+func (p *Provider) ownHolds(ctx context.Context, owner string, keys []string) ([]driver.Hold, error) {
+	var holds []driver.Hold
+	groups := p.keys.groups(keys)
+	for i := range groups {
+		locks, _, err := p.states(ctx, groups[i].command(listScript, 0), sureAtLast)
+		if err != nil {
+			return nil, err
+		}
+		for j := range locks {
+			if !locks[j].Foreign && locks[j].Owner == owner {
+				holds = append(holds, driver.Hold{Key: locks[j].Key, Owner: owner, Token: locks[j].Token})
+			}
+		}
+	}
+	return holds, nil
 }

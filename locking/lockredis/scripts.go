@@ -45,6 +45,8 @@ var (
 	listSource string
 	//go:embed force.lua
 	forceSource string
+	//go:embed rights.lua
+	rightsSource string
 
 	acquireScript = newScript("acquire.lua", acquireSource).answersMany(0)
 	releaseScript = newScript("release.lua", releaseSource).answersMany(2).namesSuccessors()
@@ -55,6 +57,7 @@ var (
 	inspectScript = newScript("inspect.lua", inspectSource)
 	listScript    = newScript("list.lua", listSource)
 	forceScript   = newScript("force.lua", forceSource)
+	rightsScript  = newScript("rights.lua", rightsSource)
 )
 
 // newScript puts the shared parts where the source asks for them. What stands

@@ -2,8 +2,6 @@ package lockredis
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,14 +39,9 @@ func (p *Provider) ask(ctx context.Context, by lane, s *share) error {
 // send runs a script. A server that does not know it, because it is new or has
 // restarted, is sent the source; the script has then not run before.
 func (p *Provider) send(ctx context.Context, s *script, args []any) (any, error) {
-	cmd := redis.NewCmd(ctx, args...)
-	err := p.client.Process(ctx, cmd)
-	if unknown(err) {
-		cmd = redis.NewCmd(ctx, append([]any{"eval", s.source}, args[2:]...)...)
-		err = p.client.Process(ctx, cmd)
-	}
-	if err != nil {
-		return nil, err
+	cmd := p.process(ctx, args)
+	if unknown(cmd.Err()) {
+		cmd = p.process(ctx, append([]any{"eval", s.source}, args[2:]...))
 	}
 	return cmd.Result()
 }
@@ -74,8 +67,9 @@ func (p *Provider) sendBatch(ctx context.Context, batch []*share) {
 	}
 	sent := time.Now()
 	line := p.client.Pipeline()
-	freed := line.Do(ctx, p.command(releases)...) // first: it may free what is asked for
-	taken := line.Do(ctx, p.command(acquires)...)
+	freed, taken := redis.NewCmd(ctx, p.command(releases)...), redis.NewCmd(ctx, p.command(acquires)...)
+	_ = line.Process(ctx, once{freed}) // first: it may free what is asked for
+	_ = line.Process(ctx, once{taken})
 	_, _ = line.Exec(ctx) // each command has its own error
 	p.settleShares(ctx, releases, freed, sent)
 	p.settleShares(ctx, acquires, taken, sent)
@@ -86,9 +80,7 @@ func (p *Provider) sendAlone(ctx context.Context, s *share) { p.sendShares(ctx, 
 // sendShares answers shares of one script and one hub in one call.
 func (p *Provider) sendShares(ctx context.Context, list []*share) {
 	sent := time.Now()
-	cmd := redis.NewCmd(ctx, p.command(list)...)
-	_ = p.client.Process(ctx, cmd) // the command has the error
-	p.settleShares(ctx, list, cmd, sent)
+	p.settleShares(ctx, list, p.process(ctx, p.command(list)), sent)
 }
 
 // settleShares gives each share its answers. What the server refused as a whole, for
@@ -96,8 +88,8 @@ func (p *Provider) sendShares(ctx context.Context, list []*share) {
 func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.Cmd, sent time.Time) {
 	err := cmd.Err()
 	if unknown(err) {
-		cmd = redis.NewCmd(ctx, append([]any{"eval", list[0].script.source}, cmd.Args()[2:]...)...)
-		err = p.client.Process(ctx, cmd)
+		cmd = p.process(ctx, append([]any{"eval", list[0].script.source}, cmd.Args()[2:]...))
+		err = cmd.Err()
 	}
 	if err != nil && len(list) > 1 && !lost(err) && !passing(err) {
 		for _, s := range list {
@@ -158,7 +150,7 @@ func (p *Provider) command(list []*share) []any {
 		args = append(args, &list[0].hub.shared[i])
 	}
 	for _, sh := range list {
-		args = p.appendArgs(args, sh.names)
+		args = appendArgs(args, sh.names)
 	}
 	if s.self {
 		args = append(args, p.self)
@@ -167,58 +159,17 @@ func (p *Provider) command(list []*share) []any {
 		args = append(args, successors)
 	}
 	for _, sh := range list {
-		args = p.appendArgs(args, sh.args)
+		args = appendArgs(args, sh.args)
 	}
 	return args
 }
 
-// appendArgs appends the addresses of strings, but the strings themselves on a
-// cluster, where go-redis looks at them.
-func (p *Provider) appendArgs(args []any, list []string) []any {
+func appendArgs(args []any, list []string) []any {
 	for i := range list {
-		if p.keys.slotted {
-			args = append(args, list[i])
-		} else {
-			args = append(args, &list[i])
-		}
+		args = append(args, &list[i])
 	}
 	return args
 }
-
-// unknown says that the server does not know a script.
-func unknown(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") }
-
-// lost says that the command may have been carried out although no answer came.
-func lost(err error) bool {
-	var answered redis.Error
-	return err != nil && !errors.As(err, &answered)
-}
-
-// passing says that the server cannot answer now, and that it may soon: it loads
-// its data, is a replica about to be promoted, or runs somebody's long script. The
-// command was not carried out.
-func passing(err error) bool {
-	var answered redis.Error
-	if !errors.As(err, &answered) {
-		return false
-	}
-	word, _, _ := strings.Cut(answered.Error(), " ")
-	switch word {
-	case "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY":
-		return true
-	}
-	return false
-}
-
-// scriptError is an error that a script has answered for one of its requests.
-type scriptError string
-
-var _ redis.Error = scriptError("")
-
-func (e scriptError) Error() string { return string(e) }
-
-// RedisError implements [redis.Error].
-func (scriptError) RedisError() {}
 
 // ended is ctx.Err, but for the moment between the deadline, which a connection
 // heeds as well, and the context's noticing it.

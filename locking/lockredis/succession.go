@@ -2,6 +2,7 @@ package lockredis
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,8 +18,8 @@ import (
 //  1. Nobody else gets the lock in between: to the server the first one holds it, as
 //     an offer, and the others are the first in its queue.
 //  2. One begins only after the one before has been released by its caller, in the
-//     order of the queue, and before closes: what others see of the lock, its holder and
-//     who comes before whom, is late by no more than that time, and then by one hold.
+//     order of the queue, and before closes: for no longer than that goes it before others
+//     that have come since and rank higher.
 //  3. The server hears of a successor's hold when it is extended or released, and knows
 //     then that those before have had their turn. From the first such call on nothing is
 //     handed on here, and nothing of those before is ever sent.
@@ -32,7 +33,8 @@ type succession struct {
 	first   driver.Token
 	waiting []string // the ids of those whose turn is to come, in order
 	token   driver.Token
-	begun   []*wait // the successors that have begun
+	ttl     time.Duration // that the holder asked for
+	begun   []*wait       // the successors that have begun
 }
 
 // handingOn is how long a lock is handed on without the server's knowledge.
@@ -46,14 +48,14 @@ const briefly = time.Millisecond
 const successorsMost = 32
 
 // succeed notes the successors of a grant that was told just now. It requires mu.
-func (s *waits) succeed(first *driver.Granted, ids []string) {
+func (s *waits) succeed(first *driver.Granted, ttl time.Duration, ids []string) {
 	if old := s.successions[first.Key]; old != nil { // of one that is closed parted sees to the rest
 		s.forget(old, old.closed)
 	}
 	s.inLine.Add(1)
 	s.successions[first.Key] = &succession{
 		holder: first.Hold, until: first.Until, closes: time.Now().Add(s.handingOn),
-		first: first.Token, token: first.Token, waiting: ids,
+		first: first.Token, token: first.Token, ttl: ttl, waiting: ids,
 	}
 }
 
@@ -81,6 +83,7 @@ func (s *waits) handOn(hold *driver.Hold) bool {
 		}
 		l.begun = append(l.begun, w)
 		l.holder = driver.Hold{Key: hold.Key, Owner: w.ask.req.Owner, Generation: w.ask.req.Generation, Token: l.token}
+		l.ttl = w.ask.req.TTL
 		w.ask.group.hub.pay(1)
 		s.finish(w, []driver.Granted{{Hold: l.holder, Offer: true, Until: l.until}}, nil)
 		return true
@@ -200,40 +203,67 @@ func (s *waits) lapsed(now time.Time) (next time.Time) {
 	return next
 }
 
-// revoked returns the hold that is meant where one was taken by force: the lock may have
-// been handed on here since the server heard of it.
-func (s *waits) revoked(hold driver.Hold) driver.Hold {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.successions[hold.Key]
-	if l == nil || hold.Token < l.first || hold.Token > l.holder.Token {
-		return hold
-	}
-	l.closed = true
-	s.endBegun(l)
-	return l.holder
-}
-
 // current is the hold of a succession that the server does not know of yet, and the time
 // to live that it asked for.
 func (s *waits) current(key string) (hold driver.Hold, ttl time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.successions[key]
-	if l == nil || l.closed || len(l.begun) == 0 {
+	if l == nil || l.closed {
 		return driver.Hold{}, 0, false
 	}
-	return l.holder, l.begun[len(l.begun)-1].ask.req.TTL, true
+	return l.holder, l.ttl, true
 }
 
-// tell tells the server who has a lock that is handed on here, so that it can say.
-func (p *Provider) tellOf(ctx context.Context, key string) error {
+// tellOf tells the server, beside the caller, who has a lock that is handed on here: it is
+// asked. What is released meanwhile is known then, too.
+func (p *Provider) tellOf(key string) {
 	hold, ttl, ok := p.waits.current(key)
-	if !ok {
-		return nil
+	if !ok || p.life.enter() != nil {
+		return
 	}
-	_, err := p.Extend(ctx, ttl, []driver.Hold{hold})
-	return err
+	go func() {
+		defer p.life.leave()
+		ctx, cancel := context.WithTimeout(context.Background(), tickTime)
+		defer cancel()
+		if _, err := p.Extend(ctx, ttl, []driver.Hold{hold}); err != nil {
+			p.log.Debug("lockredis: it could not be said who has a lock; it is known when that is released or extended", "key", key, "error", err)
+		}
+	}()
+}
+
+const (
+	// sureSoon is how long is waited at most for what is only looked at, sureAtLast until it
+	// is surely known: what was handed on has been told of by then, or has lapsed.
+	sureSoon   = 50 * time.Millisecond
+	sureAtLast = 5 * time.Second
+)
+
+// UnsureError means that it could not be found out who holds a lock: the process that has
+// it neither answered nor let it lapse.
+type UnsureError struct{ Key string }
+
+func (e *UnsureError) Error() string {
+	return fmt.Sprintf("lockredis: it could not be found out who holds %q", e.Key)
+}
+
+// untilSure asks until the answer is sure, or the time is up.
+func (p *Provider) untilSure(ctx context.Context, bound time.Duration, ask func() (unsure bool, err error)) (unsure bool, err error) {
+	var deadline time.Time
+	for times := 1; ; times++ {
+		unsure, err = ask()
+		if err != nil || !unsure {
+			return unsure, err
+		}
+		if times == 1 {
+			deadline = time.Now().Add(bound)
+		} else if !time.Now().Before(deadline) {
+			return true, nil
+		}
+		if err := p.pause(ctx, times, deadline); err != nil {
+			return true, err
+		}
+	}
 }
 
 // mayName is how many successors the grant may name that a release makes: none, where

@@ -31,13 +31,19 @@ func (r *rig) followWith(req driver.Request) <-chan outcome {
 	before, known := r.redis.ZCard(bg, queueName("k")).Val(), r.Waiting()
 	got := r.ask(req)
 	r.inLine("k", before+1)
+	r.knowsOf(known + 1)
+	return got
+}
+
+// knowsOf returns when the process knows of so many requests that wait.
+func (r *rig) knowsOf(waiting int64) {
+	r.t.Helper()
 	redistest.Eventually(r.t, 10*time.Second, func() string {
-		if n := r.Waiting(); n != known+1 {
+		if n := r.Waiting(); n != waiting {
 			return fmt.Sprintf("the process knows of %d that wait", n)
 		}
 		return ""
 	})
-	return got
 }
 
 // succession has a line of anonymous requests of this process formed for k. It returns the
@@ -88,9 +94,9 @@ func (r *rig) handsOnNothing() {
 }
 
 // stopsHandingOn returns when the process has learnt that what it hands on is not its own.
-func (r *rig) stopsHandingOn() {
+func (r *rig) stopsHandingOn(bound time.Duration) {
 	r.t.Helper()
-	redistest.Eventually(r.t, 5*time.Second, func() string {
+	redistest.Eventually(r.t, bound, func() string {
 		if open, _ := r.Successions(); open > 0 {
 			return "the lock is handed on still"
 		}
@@ -222,7 +228,7 @@ func TestOneOfALineThatHasGivenUpIsPassedOver(t *testing.T) {
 		_, err := r.Acquire(ctx, driver.Request{Keys: []string{"k"}, Owner: "*", Wait: time.Minute})
 		gone <- err
 	}()
-	r.inLine("k", 3)
+	r.knowsOf(3)
 	last := r.follow("*")
 	r.free(g)
 	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
@@ -289,26 +295,24 @@ func TestOneOfALineThatIsExtendedIsTheHolderToEverybody(t *testing.T) {
 	r.nobodyHas()
 }
 
-func TestTheProcessItselfSeesWhoOfALineHasTheLock(t *testing.T) {
+func TestOthersSeeWhoOfALineHasTheLock(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
-	first, others := r.succession(3)
+	other := r.another()
+	owners := []string{"execute:1", "execute:2", "execute:3"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
 	r.free(first)
 	second := granted(t, others[0], 5*time.Second, "the second")
-	if s := r.state("k"); s.Token != hold(second).Token || s.Waiting != 1 {
-		t.Errorf("it sees %+v", s)
+	s := other.state("k")
+	if s.Owner != "execute:2" || s.Token != hold(second).Token || s.Waiting != 1 || s.Waiters[0].Owner != "execute:3" {
+		t.Errorf("another process sees %+v", s)
 	}
 	r.free(second)
-	third := granted(t, others[1], 5*time.Second, "the third")
-	r.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(third).Token, Reason: "stuck", Now: true}, true)
-	if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] {
-		t.Errorf("it freed what was taken from it: %v, %v", freed, err)
-	}
+	r.free(granted(t, others[1], 5*time.Second, "the third"))
 	r.nobodyHas()
 }
 
-// To others the first one of a line may be the holder for a moment more.
-func TestWhatIsTakenByForceFromALineIsTakenFromTheOneThatHasIt(t *testing.T) {
+func TestWhoOfALineHasHadItsTurnIsNotTheHolderThatAForcedReleaseMeans(t *testing.T) {
 	t.Parallel()
 	for _, now := range []bool{false, true} {
 		t.Run(fmt.Sprintf("at once: %t", now), func(t *testing.T) {
@@ -322,98 +326,85 @@ func TestWhatIsTakenByForceFromALineIsTakenFromTheOneThatHasIt(t *testing.T) {
 			r.free(second)
 			third := granted(t, others[1], 5*time.Second, "the third")
 			theirs := bystander.follow("*")
-			seen := bystander.state("k")
-			bystander.force(driver.ForceRequest{Key: "k", Owner: seen.Owner, Token: seen.Token, Reason: "stuck", Now: now}, true)
+			bystander.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(first).Token, Reason: "stuck", Now: now}, false)
+			bystander.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(third).Token, Reason: "stuck", Now: now}, true)
 			if e := next(t, events); e.Revoked != hold(third) || e.Reason != "stuck" {
 				t.Fatalf("told of %+v, %+v has it", e, hold(third))
 			}
 			if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] == now {
 				t.Errorf("the release: %v, %v", freed, err)
 			}
-			began := time.Now()
 			r.free(granted(t, others[2], 1500*time.Millisecond, "the fourth"))
 			bystander.free(granted(t, theirs, time.Second, "the other process's"))
-			t.Logf("the line went on after %s", time.Since(began))
 			bystander.nobodyHas()
 		})
 	}
 }
 
-func TestThoseOfALineThatHaveHadTheirTurnDoNotDelayTheOthersWhenItLapses(t *testing.T) {
+// The string on the server is still the first one's.
+func TestWhoNamesNoTokenFreesOfALineWhatItHasNow(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
 	other := r.another()
-	first, others := r.succession(6)
-	for i := range 4 {
-		r.free(first)
-		first = granted(t, others[i], 5*time.Second, "the next")
-	}
-	theirs := other.follow("*")
-	until := first.Holds[0].Until
-	r.free(granted(t, others[4], 5*time.Second, "the last of the line"))
-	other.free(granted(t, theirs, 3*time.Second, "the other process's"))
-	t.Logf("served %s after the end", time.Since(until))
-	if freed, err := r.Release(bg, []driver.Hold{hold(first)}); err != nil || freed[0] {
-		t.Errorf("what had lapsed was freed: %v, %v", freed, err)
-	}
-	r.handsOnNothing()
-	r.nobodyHas()
-}
-
-func TestALineWhoseLockWasDeletedFreesNothingAndLeavesNothing(t *testing.T) {
-	t.Parallel()
-	r := successionRig(t)
-	other := r.another()
-	first, others := r.succession(4)
+	owners := []string{"*", "execute:2", "*"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
 	r.free(first)
 	second := granted(t, others[0], 5*time.Second, "the second")
-	r.free(second)
-	third := granted(t, others[1], 5*time.Second, "the third")
-	theirs := other.follow("*")
-	r.redis.Del(bg, "medusa_lock:k")
-	r.stopsHandingOn()
-	if freed, err := r.Release(bg, []driver.Hold{hold(third)}); err != nil || freed[0] {
-		t.Errorf("it was freed: %v, %v", freed, err)
+	if freed, err := other.Release(bg, []driver.Hold{{Key: "k", Owner: "*"}}); err != nil || freed[0] {
+		t.Errorf("an anonymous release freed what execute:2 has: %v, %v", freed, err)
 	}
-	r.free(granted(t, others[2], 5*time.Second, "the fourth"))
-	other.free(granted(t, theirs, 5*time.Second, "the other process's"))
+	r.free(second)
+	granted(t, others[1], 5*time.Second, "the third")
+	if freed, err := other.Release(bg, []driver.Hold{{Key: "k", Owner: "*"}}); err != nil || !freed[0] {
+		t.Errorf("an anonymous release did not free what an anonymous owner has: %v, %v", freed, err)
+	}
 	r.nobodyHas()
 }
 
-// The server gives the lock to the second, while the first knows of nothing.
-func TestALineWhoseLockWasGivenOnByTheServerIsNotHandedOnHere(t *testing.T) {
+func TestReleaseAllFindsWhoOfALineHasTheLock(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
-	first, others := r.succession(3)
-	r.redis.Del(bg, "medusa_lock:k")
-	second := granted(t, others[0], 5*time.Second, "the second")
-	if freed, err := r.Release(bg, []driver.Hold{hold(first)}); err != nil || freed[0] {
-		t.Errorf("the first freed what the second has: %v, %v", freed, err)
+	owners := []string{"execute:1", "execute:2"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
+	r.free(first)
+	granted(t, others[0], 5*time.Second, "the second")
+	other := r.another()
+	for owner, want := range map[string]int{"execute:1": 0, "execute:2": 1} {
+		if n, err := other.ReleaseAll(bg, owner); n != want || err != nil {
+			t.Errorf("%d were freed of %s, %d were to be (%v)", n, owner, want, err)
+		}
 	}
-	if len(others[1]) > 0 {
-		t.Fatal("the third was let in beside the second")
-	}
-	r.busy("*", "k")
-	r.free(second)
-	r.free(granted(t, others[1], 5*time.Second, "the third"))
 	r.nobodyHas()
 }
 
-func TestTheEndOfALineThatGetsNoAnswerIsSaidAgain(t *testing.T) {
+// Its process is stopped, say: the offer lapses.
+func TestWhatALineDoesNotTellOfIsKnownWhenItHasLapsed(t *testing.T) {
 	t.Parallel()
 	r, w := newWiredRig(t)
 	r.HandsOn(time.Minute, time.Minute)
 	other := r.another()
-	first, others := r.succession(3)
+	first, _ := r.succession(2)
+	w.sever()
+	began := time.Now()
+	other.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(first).Token, Reason: "stuck", Now: true}, false)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("it was answered after %s, before the offer had lapsed", took)
+	}
+	w.mend()
+}
+
+// The owner of a job makes one request. One that makes another must not be given what it
+// had.
+func TestAnOwnerWhoseTurnOfALineIsOverDoesNotJoinIt(t *testing.T) {
+	t.Parallel()
+	r := successionRig(t)
+	owners := []string{"execute:1", "execute:2"}
+	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
 	r.free(first)
-	r.free(granted(t, others[0], 5*time.Second, "the second"))
-	third := granted(t, others[1], 5*time.Second, "the third")
-	theirs := other.follow("*")
-	lost := w.lose(fmt.Sprint(hold(third).Token))
-	r.free(third)
-	lost.happens(t)
-	other.free(granted(t, theirs, time.Second, "the other process's"))
-	other.nobodyHas()
+	second := granted(t, others[0], 5*time.Second, "the second")
+	r.busy("execute:1", "k")
+	r.free(second)
+	r.nobodyHas()
 }
 
 // The longest line there is, and those behind it.
@@ -458,27 +449,4 @@ func TestARequestOfHigherRankComesRightBehindALine(t *testing.T) {
 	}
 	r.free(g)
 	granted(t, between, 5*time.Second, "the last")
-}
-
-func TestALineOverAServerThatForgetsEverythingGoesOn(t *testing.T) {
-	t.Parallel()
-	r := successionRig(t)
-	first, others := r.succession(4)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
-	if err := r.redis.FlushAll(bg).Err(); err != nil {
-		t.Fatal(err)
-	}
-	r.stopsHandingOn()
-	if freed, err := r.Release(bg, []driver.Hold{hold(second)}); err != nil || freed[0] {
-		t.Errorf("the release: %v, %v", freed, err)
-	}
-	for _, got := range others[1:] {
-		g := granted(t, got, 5*time.Second, "the next")
-		if hold(g).Token <= hold(second).Token {
-			t.Errorf("token %d after %d", hold(g).Token, hold(second).Token)
-		}
-		r.free(g)
-	}
-	r.nobodyHas()
 }

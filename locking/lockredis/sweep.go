@@ -72,14 +72,16 @@ func (c *clock) toSweep(now time.Time) []*hub {
 
 // sweepHubs looks at a page of each hub.
 func (p *Provider) sweepHubs(ctx context.Context, due []*hub) {
-	for _, h := range due {
+	spread(ctx, p, due, func(h *hub) *hub { return h }, func(ctx context.Context, h *hub) error {
+		var err error
 		if h.sweep.owed.Load() > 0 {
-			if _, err := p.lookAt(ctx, &group{hub: h}, true); err != nil {
+			if _, err = p.lookAt(ctx, &group{hub: h}, true); err != nil {
 				p.log.Debug("lockredis: records could not be looked through; that is tried again", "error", err)
 			}
 		}
 		s := p.waits
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		h.sweep.at = time.Now().Add(sweepInterval)
 		if h.sweep.cursor[1] != 0 {
 			h.sweep.at = time.Now().Add(sweepPause)
@@ -88,7 +90,17 @@ func (p *Provider) sweepHubs(ctx context.Context, due []*hub) {
 			h.sweep.at = time.Time{}
 			delete(p.clock.sweeping, h)
 		}
-		s.mu.Unlock()
+		return err
+	}, nil)
+	// Those that were not come to, since their node does not answer, are due later.
+	s := p.waits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, h := range due {
+		if _, owes := p.clock.sweeping[h]; owes && !now.Before(h.sweep.at) {
+			h.sweep.at = now.Add(sweepInterval)
+		}
 	}
 }
 

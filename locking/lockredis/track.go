@@ -2,6 +2,7 @@ package lockredis
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,15 +95,22 @@ func (p *Provider) arm() {
 		if err := on.Err(); err != nil {
 			t.mu.Lock()
 			clear(t.armed)
-			t.off = !lost(err)
+			t.off = refusesTracking(err)
 			t.mu.Unlock()
-			if !lost(err) {
+			if refusesTracking(err) {
 				p.log.Info("lockredis: the server does not allow client tracking; releases of other programs are noticed within a tick", "error", err)
 			}
 			continue
 		}
 		p.changed(gone)
 	}
+}
+
+// refusesTracking says that a server will not track for us, now or later. After a failover
+// the connection that asks, or the one that is told, may be at the old server for a moment:
+// a tick asks again.
+func refusesTracking(err error) bool {
+	return !lost(err) && !passing(err) && !strings.Contains(err.Error(), "redirect")
 }
 
 // changed looks at locks that are not what they were.

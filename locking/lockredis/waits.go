@@ -41,11 +41,8 @@ type waits struct {
 	byID    map[string]*wait
 	watched map[string]*watched // by lock
 	queued  atomic.Int64        // waits that the server has put into a queue
-	// mark is when the last mark was sent that has come back: whatever comes after
-	// it in the stream was granted later.
-	mark time.Time
-	wake func(at time.Time) // tells the clock that something is due
-	arm  func(lock string)  // has the server tell when another program frees a lock
+	wake    func(at time.Time)  // tells the clock that something is due
+	arm     func(lock string)   // has the server tell when another program frees a lock
 	// left are requests that have ended, and that the server may not know of.
 	left map[string]leaving
 	// offers are the tickets that have them, by what is offered.
@@ -124,7 +121,7 @@ func (s *waits) settle(id string, holds []driver.Granted, successors []string, e
 		s.overtaken(holds[i].Key)
 	}
 	if len(successors) > 0 {
-		s.succeed(&holds[0], successors)
+		s.succeed(&holds[0], w.ask.req.TTL, successors)
 	}
 	s.finish(w, holds, err)
 }
@@ -231,8 +228,8 @@ func (s *waits) find(id string) (a *ask, since time.Time) {
 		return nil, time.Time{}
 	}
 	since = w.asked
-	if s.mark.After(since) {
-		since = s.mark
+	if mark := w.ask.group.hub.mark; mark.After(since) {
+		since = mark
 	}
 	return w.ask, since
 }
