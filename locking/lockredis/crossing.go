@@ -2,6 +2,7 @@ package lockredis
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -231,6 +232,17 @@ func (p *Provider) publish(ctx context.Context, write, ended []*published) error
 		}
 	}
 	return err
+}
+
+// unpublish deletes what is published when the provider closes. What fails ends by itself.
+func (p *Provider) unpublish(ctx context.Context) {
+	s := p.waits
+	s.mu.Lock()
+	ended := slices.Collect(maps.Values(p.crossing.published))
+	s.mu.Unlock()
+	if err := p.publish(ctx, nil, ended); err != nil {
+		p.log.Debug("lockredis: waits that are over stay published for a minute at most", "error", err)
+	}
 }
 
 // starts are the waits from which a round follows the way.

@@ -153,6 +153,7 @@ func (p *Provider) Close(ctx context.Context) error {
 		p.clock.timer.Stop()
 	}
 	p.waits.mu.Unlock()
+	p.unpublish(ctx)
 	return errors.Join(p.push.close(), p.track.close(), p.closeClient())
 }
 
