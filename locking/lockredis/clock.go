@@ -94,6 +94,7 @@ func (p *Provider) strike() {
 	p.look(ctx, look, tick)
 	if tick {
 		p.restateStale(ctx)
+		p.lookAcross()
 	}
 	p.leaveNow(ctx)
 	p.sweepHubs(ctx, sweep)
@@ -121,7 +122,7 @@ func (p *Provider) next(early time.Time) (next time.Time) {
 			next = at
 		}
 	}
-	if len(s.byID) > 0 || len(s.left) > 0 {
+	if len(s.byID)+len(s.left)+len(p.crossing.published) > 0 {
 		next = c.ticked.Add(tickInterval)
 		if next.Before(time.Now()) {
 			next = time.Now().Add(tickInterval) // the server was slow; it is not to be pressed

@@ -16,6 +16,8 @@ import (
 //	~lockstep:{tag}:q:<namespace><key>   who waits, in order
 //	~lockstep:{hub}:…                    what the default namespace's locks share: see queue.lua
 //	~lockstep:{hub}:@<length>:<namespace>:…   and those of another one
+//	~lockstep:{hub}:…e:<owner>           on a cluster, in a slot that the owner's name gives:
+//	                                     the waits that hold up that owner, see crossing.go
 //	~lockstep:c:<process>                the channel on which a process is told things
 //
 // The tag is a function of the lock's slot, so the lock's key may hold any bytes.
@@ -95,6 +97,9 @@ func (l *layout) key(lock string) string { return strings.TrimPrefix(lock, l.nam
 
 // channel is where a process listens.
 func (l *layout) channel(process string) string { return l.side + "c:" + process }
+
+// waitsOf is where the waits are published that hold up an owner.
+func (l *layout) waitsOf(owner string) string { return l.hub(rediskit.Slot(owner)).base + "e:" + owner }
 
 // all returns the hubs that may have locks: one, where a tag in the namespace puts all
 // of them into one slot.

@@ -48,6 +48,8 @@ type Provider struct {
 	push  *push
 	track tracking
 
+	crossing crossing
+
 	notifying sync.Mutex
 	tell      func(driver.Event)
 }
@@ -92,6 +94,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	}
 	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
 	p.clock = clock{sent: map[uint64]mark{}, sweeping: map[*hub]struct{}{}, busy: map[string]bool{}}
+	p.crossing = newCrossing(p.keys)
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
 	if err := p.checkRights(ctx); err != nil {
 		return errors.Join(err, p.closeClient())
@@ -150,6 +153,7 @@ func (p *Provider) Close(ctx context.Context) error {
 		p.clock.timer.Stop()
 	}
 	p.waits.mu.Unlock()
+	p.unpublish(ctx)
 	return errors.Join(p.push.close(), p.track.close(), p.closeClient())
 }
 

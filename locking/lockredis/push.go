@@ -229,6 +229,11 @@ func (p *Provider) hearText(message string, after time.Time) {
 		id := r.text()
 		p.refused(id, p.readCircle(&r))
 		return
+	case kind == "c":
+		if id := r.text(); !r.bad {
+			p.askedAcross(id)
+			return
+		}
 	case kind == "a":
 		if lock := r.text(); !r.bad {
 			p.tellOf(p.keys.key(lock))

@@ -12,19 +12,13 @@ func overSlots() map[string]string {
 			"TicketIsGivenUp", "TicketIsRevoked", "TicketJoins", "TicketPassesWhoWaitsForIt", "TicketWaits",
 			"TicketWaitsAtWhatAWaiterIsFirst", "TicketWaitsForAll",
 		},
-		"circles are found within a slot": {
-			"CompensationIsSpared", "DeadlockClosedByAGrant", "DeadlockClosedByEnclosed", "DeadlockIsFound",
-			"DeadlockNamesTheCircle", "DeadlockOfThree", "DeadlockOverProviders", "DeadlockSparesTheOther",
-			"DeadlockThroughEncloser", "DeadlockVictimLeavesNothing", "EveryCircleIsFound", "OneOfCompensationsIsGivenUp",
-			"TheYoungestGivesUpItself", "TheYoungestIsGivenUp", "TheYoungestOfThreeIsGivenUp", "WhoClosesIsGivenUp",
-		},
 		"what an owner holds in other slots does not count": {
 			"EnclosedPassesWhoWaitsForEncloser", "EnclosingHoldersGoFirst", "FIFOWithinARank", "HolderPassesOverHolders",
 			"HolderPassesOverQueues", "HolderPassesWhoWaitsForIt", "HoldersGoFirst", "HoldersPassAtAFreeKey",
 		},
 		"slots are taken one after the other: a request stands in the queues of one slot at a time": {
 			"BusyIsTheFirstKey", "CancelledWaiterLetsOthersPass", "ChainIsNoCircle", "CloseLeavesTheQueue",
-			"EarlierGenerationIsRevokedFirst",
+			"EarlierGenerationIsRevokedFirst", "EveryCircleIsFound",
 			"FIFOOverManyKeys", "NoWaitDoesNotBarge", "NoWaitNamesTheHolder", "NobodyPassesWithoutNeed",
 			"NobodyWaitsForItself", "QueuesMakeNoCircle", "RankPassesAtAFreeKey", "RevokedWaiterEnds",
 			"TimedOutWaiterLetsOthersPass", "WaitingGenerationIsRevoked",
