@@ -22,7 +22,7 @@ demo: ## Oversell without a lock, then sell right: in memory, and on Redis with 
 
 .PHONY: test
 test: setup vet lint ## Install what is needed, then vet, lint, and run all tests with the race detector
-	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -race ./...); done
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 30m ./...); done
 
 .PHONY: vet
 vet:

@@ -32,8 +32,8 @@ local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
   end
   local raw, stands, foreign = call('HGET', KEYS[4], lock), call('PEXPIRETIME', lock), 1
   if raw then
-    local had, _, _, expires, request = cmsgpack.unpack(raw)
-    if had == holder and as_recorded(lock, expires) then
+    local had, _, _, expires, request, _, _, process = cmsgpack.unpack(raw)
+    if had == holder and as_recorded(lock, expires, request, process) then
       if request == id then
         return false
       end

@@ -17,9 +17,13 @@ local function next_token(time, last)
 end
 
 -- Says whether a lock's expiry is still the recorded one: see queue.lua.
-local function as_recorded(lock, expires)
+local function as_recorded(lock, expires, request, process)
   local later = call('PEXPIRETIME', lock) - expires
-  return later == 0 or (later > 0 and later < 500 and tonumber(expires) >= 0)
+  if later > 0 and later < 500 and tonumber(expires) >= 0 then
+    local of = process or request
+    return type(of) == 'string' and sub(of, 1, 1) == '~'
+  end
+  return later == 0
 end
 
 -- Calls f for the parts of a list of n: so many arguments can be passed at once.

@@ -149,6 +149,21 @@ func TestARecordWhoseStringHasAnotherExpiryIsVoid(t *testing.T) {
 	}
 }
 
+// On a cluster that may be what a key's way to another node took.
+func TestOnOneServerARecordWhoseStringLapsesALittleLaterIsVoid(t *testing.T) {
+	r := newRig(t)
+	old := r.take("*", time.Minute, "k").Holds[0].Hold
+	stands := r.redis.PExpireTime(bg, "medusa_lock:k").Val()
+	r.redis.Set(bg, "medusa_lock:k", "*", 0)
+	r.redis.Do(bg, "pexpireat", "medusa_lock:k", (stands + 100*time.Millisecond).Milliseconds())
+	if freed, err := r.Release(bg, []driver.Hold{old}); err != nil || freed[0] {
+		t.Fatalf("an old handle freed Medusa's lock: %v, %v", freed, err)
+	}
+	if ext, err := r.Extend(bg, time.Hour, []driver.Hold{old}); err != nil || ext[0].Held {
+		t.Fatalf("an old handle extended Medusa's lock: %v, %v", ext, err)
+	}
+}
+
 func TestTokensRiseOverFlushRestartAndAClockThatStepsBack(t *testing.T) {
 	r := newRig(t)
 	var last driver.Token

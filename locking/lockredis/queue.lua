@@ -18,8 +18,8 @@
 -- The lock is a string, its value the owner, so that other programs take part. It
 -- is the truth: a record is void unless the string has the recorded owner and
 -- expiry. That may be later by the time that a key took to another node of a cluster:
--- Redis moves its remaining time. Who took a lock that has lapsed, by whole seconds as
--- Medusa does, has it for longer. Records are packed:
+-- Redis moves its remaining time; there a process has a name that begins with ~. Records
+-- are packed:
 --   hold    owner, generation ("epoch:attempt"), token, expires (ms, -1: never),
 --           request (with those that joined: their list, empty when they are many),
 --           offer (o: it ends unless it is extended, t: so does a ticket's), revoked
@@ -85,7 +85,8 @@ local function record(lock)
     local owner, generation, token, expires, request, offered, revoked, process, successors = unpacked(raw)
     expires = tonumber(expires)
     local later = owner == holder(lock) and call('PEXPIRETIME', lock) - expires
-    if later and (later == 0 or (later > 0 and later < MOVED and expires >= 0)) then
+    local slotted = type(process or request) == 'string' and string.sub(process or request, 1, 1) == '~'
+    if later and (later == 0 or (slotted and later > 0 and later < MOVED and expires >= 0)) then
       local epoch, attempt = string.match(generation, '^(%d+):(%d+)$')
       return {
         owner = owner, epoch = tonumber(epoch), attempt = tonumber(attempt), token = token, expires = expires,

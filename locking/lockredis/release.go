@@ -25,9 +25,9 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 	groups := p.keys.groups(keysOf(holds))
 	var err error
 	for i := range groups {
-		if err = p.releaseUntilSure(ctx, &groups[i], sent, answers); err != nil {
-			err = fmt.Errorf("lockredis: release: %w", err)
-			break
+		// A node of a cluster that does not answer must not keep what is at the others.
+		if e := p.releaseUntilSure(ctx, &groups[i], sent, answers); e != nil {
+			err = errors.Join(err, fmt.Errorf("lockredis: release: %w", e))
 		}
 	}
 	var again []int // by name: what this process had is gone, but somebody else may have it

@@ -109,7 +109,7 @@ local function compare(lock, queue, value, raw, owner, token)
   end
   local tickets = offer == 't' and (type(request) == 'table' and request or { request }) or nil
   local upto = sub(token, 1, 1) == '-' and sub(token, 2)
-  local void = not value or had ~= value or not as_recorded(lock, expires)
+  local void = not value or had ~= value or not as_recorded(lock, expires, request, process)
   if upto and (void or current > upto) then
     return 0 -- it began later
   elseif (token == '0' or upto) and line and not void then
