@@ -104,6 +104,7 @@ func (c *clusterCrowd) call(r *rig, number int) {
 				c.note(&c.broken, fmt.Errorf("%d are inside %q", n, c.keys[i]))
 			}
 		}
+		time.Sleep(time.Millisecond) // whoever is let in beside this one has the time to come
 		c.served.Add(1)
 		for _, i := range places {
 			c.inside[i].Add(-1)

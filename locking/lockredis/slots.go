@@ -96,7 +96,7 @@ type keeping struct {
 	mu     sync.Mutex
 	holds  []driver.Hold
 	joined []driver.Hold // they keep the expiry that stands, where the request asks for none
-	quit   chan struct{} // nil: nothing is renewed
+	quit   context.CancelFunc // nil: nothing is renewed
 	ended  chan struct{}
 }
 
@@ -117,8 +117,10 @@ func (k *keeping) add(ctx context.Context, holds []driver.Granted) error {
 	}
 	k.mu.Unlock()
 	if k.quit == nil {
-		k.quit, k.ended = make(chan struct{}), make(chan struct{})
-		go k.renew(k.quit, k.ended) //nolint:gosec // stop ends it, whatever becomes of the caller's context
+		var life context.Context
+		life, k.quit = context.WithCancel(context.WithoutCancel(ctx)) // stop ends it, not the caller's context
+		k.ended = make(chan struct{})
+		go k.renew(life, k.ended)
 	}
 	if len(offers) == 0 {
 		return nil
@@ -132,17 +134,17 @@ func (k *keeping) add(ctx context.Context, holds []driver.Granted) error {
 }
 
 // renew extends what is kept each third of its time to live.
-func (k *keeping) renew(quit, ended chan struct{}) {
+func (k *keeping) renew(life context.Context, ended chan struct{}) {
 	defer close(ended)
 	every := time.NewTicker(max(k.ttl/3, time.Millisecond))
 	defer every.Stop()
 	for {
 		select {
-		case <-quit:
+		case <-life.Done():
 			return
 		case <-every.C:
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), max(k.ttl/3, 10*time.Millisecond))
+		ctx, cancel := context.WithTimeout(life, max(k.ttl/3, 10*time.Millisecond))
 		k.mu.Lock()
 		holds := k.holds
 		k.mu.Unlock()
@@ -154,7 +156,7 @@ func (k *keeping) renew(quit, ended chan struct{}) {
 // stop ends the renewing.
 func (k *keeping) stop() {
 	if k.quit != nil {
-		close(k.quit)
+		k.quit()
 		<-k.ended
 		k.quit = nil
 	}
@@ -170,6 +172,10 @@ func (k *keeping) complete(ctx context.Context, ttl time.Duration, grant *driver
 	holds := k.holds
 	if ttl > 0 {
 		holds = append(holds, k.joined...)
+	} else if len(k.joined) > 0 { // they keep their expiry, and may have lapsed by it
+		if _, err := k.p.extendAll(ctx, time.Millisecond, k.joined); err != nil {
+			return err
+		}
 	}
 	answers, err := k.p.extendAll(ctx, ttl, holds)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 //  1. Nobody else gets the lock in between: to the server the first one holds it, as
 //     an offer, and the others are the first in its queue.
 //  2. One begins only after the one before has been released by its caller, in the
-//     order of the queue, and before closes: for no longer than that goes it before others
-//     that have come since and rank higher.
+//     order of the queue, and before closes: for that long it goes before others that have
+//     come since and rank higher.
 //  3. The server hears of a successor's hold when it is extended or released, and knows
 //     then that those before have had their turn. From the first such call on nothing is
 //     handed on here, and nothing of those before is ever sent.
@@ -285,8 +285,10 @@ func (p *Provider) untilSure(ctx context.Context, bound time.Duration, ask func(
 	}
 }
 
-// mayName is how many successors the grant may name that a release makes: none, where
-// they would not come to begin here.
+// mayName is how many successors the grant may name that a release makes, none where they
+// would not come to begin here, and how many patient requests there are at least for them
+// to go along: where others want the lock, too, those of this process are to stand
+// together.
 func (s *waits) mayName(g *group) (successors, company int) {
 	if len(g.places) > 1 {
 		return 0, 0

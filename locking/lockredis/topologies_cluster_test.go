@@ -155,6 +155,7 @@ func TestASlotThatMovesUnderLoadLosesNoLockAndNoCaller(t *testing.T) {
 					ended <- errors.New("two are inside")
 					return
 				}
+				time.Sleep(time.Millisecond) // whoever is let in beside this one has the time to come
 				inside.Add(-1)
 				turns.Add(1)
 				freed, err := p.Release(bg, []driver.Hold{g.Holds[0].Hold})
