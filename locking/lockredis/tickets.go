@@ -127,6 +127,7 @@ func (s *waits) readd(a *ask) *wait {
 		return w
 	}
 	w := &wait{ask: &own, asked: time.Now()}
+	w.since = w.asked.UnixMilli()
 	s.byID[a.id] = w
 	return w
 }
