@@ -95,7 +95,7 @@ type keeping struct {
 
 	mu     sync.Mutex
 	holds  []driver.Hold
-	joined []driver.Hold // they keep the expiry that stands, where the request asks for none
+	joined []driver.Hold      // they keep the expiry that stands, where the request asks for none
 	quit   context.CancelFunc // nil: nothing is renewed
 	ended  chan struct{}
 }
