@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -22,14 +27,7 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 	}
 	sent, ending := p.waits.part(holds)
 	answers := make([]released, len(holds))
-	groups := p.keys.groups(keysOf(holds))
-	var err error
-	for i := range groups {
-		// A node of a cluster that does not answer must not keep what is at the others.
-		if e := p.releaseUntilSure(ctx, &groups[i], sent, answers); e != nil {
-			err = errors.Join(err, fmt.Errorf("lockredis: release: %w", e))
-		}
-	}
+	err := p.releaseGroups(ctx, p.keys.groups(keysOf(holds)), sent, answers)
 	var again []int // by name: what this process had is gone, but somebody else may have it
 	for _, e := range ending {
 		p.waits.parted(e, answers[e.at] == releasedNow)
@@ -70,6 +68,33 @@ type naming struct {
 	group
 
 	upto []string // the last of their tokens
+}
+
+// releaseGroups frees the holds of all groups, whatever becomes of some of them. The nodes of
+// a cluster are spoken to side by side: one that does not answer must not keep what is at
+// the others, nor use up the time for it.
+func (p *Provider) releaseGroups(ctx context.Context, groups []group, holds []driver.Hold, answers []released) error {
+	free := func(part []group) (errs error) {
+		for i := range part {
+			if err := p.releaseUntilSure(ctx, &part[i], holds, answers); err != nil {
+				errs = errors.Join(errs, fmt.Errorf("lockredis: release: %w", err))
+			}
+		}
+		return errs
+	}
+	cluster, ok := p.client.(*redis.ClusterClient)
+	if !ok || len(groups) < 2 {
+		return free(groups)
+	}
+	parts := slices.Collect(maps.Values(byNode(ctx, cluster, groups, func(g group) *hub { return g.hub })))
+	errs := make([]error, len(parts))
+	var all sync.WaitGroup
+	for i := 1; i < len(parts); i++ {
+		all.Go(func() { errs[i] = free(parts[i]) })
+	}
+	errs[0] = free(parts[0])
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // releaseUntilSure frees holds of one group. What another may hold by now, whose token is

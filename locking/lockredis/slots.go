@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,18 +22,26 @@ const (
 	slotHaste = 50 * time.Millisecond
 )
 
-// errLapsed means that what was taken of one slot was gone before all slots were had.
-var errLapsed = errors.New("lockredis: a lock has lapsed before those of other slots were taken")
+// lapsedError means that what was taken of one slot was gone before all slots were had.
+type lapsedError struct{ key string }
+
+func (e *lapsedError) Error() string {
+	return "lockredis: " + strconv.Quote(e.key) + " has lapsed before the locks of other slots were taken"
+}
 
 // acquireGroups takes the keys of several slots, one slot after the other. It begins anew
-// when a slot's keys are lost meanwhile, as with a node that has forgotten them.
+// when a slot's keys are lost meanwhile, as with a node that has forgotten them: a request
+// that does not wait once only, which tells who has them by now.
 func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
-	for {
+	for begun := 1; ; begun++ {
 		grant, err := p.acquireInTurn(ctx, req, groups, deadline)
-		if !errors.Is(err, errLapsed) {
+		lapsed, ok := errors.AsType[*lapsedError](err)
+		switch {
+		case !ok:
 			return grant, err
-		}
-		if deadline.IsZero() || !time.Now().Before(deadline) {
+		case req.Wait < 0 && begun > 1:
+			return driver.Grant{}, fmt.Errorf("%w: %w", &driver.BusyError{Key: lapsed.key}, err)
+		case req.Wait >= 0 && !time.Now().Before(deadline):
 			return driver.Grant{}, fmt.Errorf("%w: %w", driver.ErrTimeout, err)
 		}
 	}
@@ -153,12 +162,20 @@ func (k *keeping) renew(life context.Context, ended chan struct{}) {
 	}
 }
 
-// stop ends the renewing.
+// stop ends the renewing. A renewal that is on its way to a node which does not answer ends
+// later: it can only make the expiry of what is still held later, and must not hold up the
+// caller.
 func (k *keeping) stop() {
-	if k.quit != nil {
-		k.quit()
-		<-k.ended
-		k.quit = nil
+	if k.quit == nil {
+		return
+	}
+	k.quit()
+	k.quit = nil
+	grace := time.NewTimer(inFlightGrace)
+	defer grace.Stop()
+	select {
+	case <-k.ended:
+	case <-grace.C:
 	}
 }
 
@@ -208,7 +225,7 @@ func (p *Provider) extendAll(ctx context.Context, ttl time.Duration, holds []dri
 		case a.Revoked:
 			return nil, fmt.Errorf("lockredis: %q: %w", holds[i].Key, driver.ErrRevoked)
 		case !a.Held:
-			return nil, fmt.Errorf("%w: %q", errLapsed, holds[i].Key)
+			return nil, &lapsedError{holds[i].Key}
 		}
 	}
 	return answers, nil

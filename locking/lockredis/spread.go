@@ -30,13 +30,8 @@ func spread[T any](ctx context.Context, p *Provider, list []T, of func(T) *hub, 
 		}
 		return
 	}
-	byNode := map[string][]T{}
-	for _, one := range list {
-		node := nodeOf(ctx, cluster, of(one))
-		byNode[node] = append(byNode[node], one)
-	}
 	var round sync.WaitGroup
-	for node, part := range byNode {
+	for node, part := range byNode(ctx, cluster, list, of) {
 		if !p.occupy(node) {
 			undone()
 			continue
@@ -57,6 +52,16 @@ func spread[T any](ctx context.Context, p *Provider, list []T, of func(T) *hub, 
 		}()
 	}
 	awaitFor(&round, spreadPatience)
+}
+
+// byNode sorts a list by the nodes of a cluster that have what it concerns.
+func byNode[T any](ctx context.Context, cluster *redis.ClusterClient, list []T, of func(T) *hub) map[string][]T {
+	parts := map[string][]T{}
+	for _, one := range list {
+		node := nodeOf(ctx, cluster, of(one))
+		parts[node] = append(parts[node], one)
+	}
+	return parts
 }
 
 // nodeOf is the address of the node that has a hub, as far as the client knows.
