@@ -99,16 +99,48 @@ func TestEachRightThatIsMissingIsNamed(t *testing.T) {
 	}
 }
 
-func TestOnAClusterTheRightsOfThePageSuffice(t *testing.T) {
+// allowAll is allow on each node of a cluster.
+func allowAll(t *testing.T, c *redistest.Cluster, rights []string) *redis.UniversalOptions {
+	t.Helper()
+	for _, s := range c.Masters {
+		allow(t, s, "locks", rights)
+	}
+	return &redis.UniversalOptions{Addrs: c.Addrs(), Username: "locks", Password: secret, MaxRetries: -1, IsClusterMode: true}
+}
+
+func TestOnAClusterTheRightsOfThePageSufficeAndEachThatIsMissingIsNamed(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, 3, 0)
-	rights := slices.Concat(rightsOnPage(t, "all"), rightsOnPage(t, "cluster"))
-	var opts *redis.UniversalOptions
-	for _, s := range c.Masters {
-		opts = allow(t, s, "locks", rights)
+	all, further := rightsOnPage(t, "all"), rightsOnPage(t, "cluster")
+	if err := useAll(t, allowAll(t, c, slices.Concat(all, further))); err != nil {
+		t.Fatalf("with all rights: %v", err)
 	}
-	opts.IsClusterMode = true
-	if err := useAll(t, opts); err != nil {
+	for i, right := range further {
+		less := slices.Concat(all, slices.Delete(slices.Clone(further), i, i+1))
+		err := useAll(t, allowAll(t, c, less))
+		if err == nil || !strings.Contains(err.Error(), strings.Trim(right, "+")) {
+			t.Errorf("without %s: %v", right, err)
+		}
+		// Without this one the client cannot even ask which node has the slot.
+		if rights, ok := errors.AsType[*lockredis.RightsError](err); right != "+cluster|slots" && (!ok || !slices.Equal(rights.Missing, []string{right})) {
+			t.Errorf("without %s the start says: %v", right, err)
+		}
+	}
+}
+
+func TestOnAClusterWhoseLocksShareASlotNoRightToLookForCirclesIsNeeded(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 0)
+	rights := slices.DeleteFunc(slices.Concat(rightsOnPage(t, "all"), rightsOnPage(t, "cluster")), func(right string) bool {
+		return right == "+hrandfield" || right == "+pexpire"
+	})
+	client := redis.NewUniversalClient(allowAll(t, c, append(rights, "~{medusa_lock}:*")))
+	t.Cleanup(func() { client.Close() })
+	p, _, err := start(t, lockredis.Config{Client: client, Namespace: "{medusa_lock}:"})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := p.Acquire(bg, driver.Request{Keys: []string{"a", "b"}, Owner: "me", TTL: time.Minute, Wait: driver.NoWait}); err != nil {
+		t.Error(err)
 	}
 }
