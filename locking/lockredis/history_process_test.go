@@ -1,6 +1,7 @@
 package lockredis_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 // orders are what a child of the histories is told to do.
 type orders struct {
 	Process int
+	Apart   time.Duration // from how far apart on its clocks were set
 	lockhistory.Workload
 }
 
@@ -47,7 +49,7 @@ func (c child) history() {
 		c.must(err)
 		c.say("trouble", string(text))
 	}
-	if d := r.Clock.Jumped(); d.Abs() > 20*time.Microsecond {
+	if d := r.Clock.Jumped(); d.Abs() > o.Apart {
 		c.say("jumped", d)
 	}
 	c.say("done")
@@ -58,7 +60,7 @@ func (c child) history() {
 type crew struct {
 	t      *testing.T
 	server *redistest.Server
-	order  lockhistory.Workload
+	order  orders
 
 	mu   sync.Mutex
 	live []*member
@@ -74,7 +76,8 @@ type member struct {
 	said     []lockhistory.Op
 	troubles []lockhistory.Trouble
 	faults   []string
-	last     bool // the last thing it said is the last fault
+	clock    error // its clock was set
+	last     bool  // the last thing it said is the last fault
 	heard    chan struct{}
 	killed   bool
 }
@@ -84,7 +87,8 @@ func (c *crew) hire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := &member{process: startProcess(c.t, c.server, "history"), number: len(c.all) + 1, heard: make(chan struct{})}
-	o := orders{m.number, c.order}
+	o := c.order
+	o.Process = m.number
 	o.Seed += uint64(m.number)
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -121,6 +125,10 @@ func (m *member) understand(what string, ops *atomic.Int64) bool {
 		if err = json.Unmarshal([]byte(rest), &t); err == nil {
 			m.troubles = append(m.troubles, t)
 		}
+	case "jumped":
+		set := &clockSetError{}
+		set.by, err = time.ParseDuration(rest)
+		m.clock = set
 	case "done":
 		return false
 	default:
@@ -141,15 +149,17 @@ func (c *crew) work(ctx context.Context, ops int64) {
 
 // history ends the work, and is what the children have said. Of one that was killed the
 // last line may be cut off.
-func (c *crew) history() lockhistory.History {
+func (c *crew) history() (lockhistory.History, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range c.live {
 		m.tell("enough")
 	}
 	var all []lockhistory.History
+	var err error
 	for _, m := range c.all {
 		<-m.heard
+		err = cmp.Or(err, m.clock)
 		if m.killed && m.last {
 			m.faults = m.faults[:len(m.faults)-1]
 		}
@@ -160,7 +170,7 @@ func (c *crew) history() lockhistory.History {
 		h.Troubles = m.troubles
 		all = append(all, h)
 	}
-	return lockhistory.Together(all...)
+	return lockhistory.Together(all...), err
 }
 
 // atProcesses are the troubles of children.
