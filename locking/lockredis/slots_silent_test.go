@@ -27,7 +27,7 @@ type twoNodes struct {
 
 func newTwoNodes(t *testing.T) (*twoNodes, *redis.ClusterClient) {
 	t.Helper()
-	c := redistest.StartCluster(t, 3, 0, "--cluster-node-timeout", "60000")
+	c := redistest.StartCluster(t, 3, 0)
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: c.Addrs(), ReadTimeout: time.Minute, ContextTimeoutEnabled: true,
 	})

@@ -303,10 +303,13 @@ func TestOthersSeeWhoOfALineHasTheLock(t *testing.T) {
 	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
 	r.free(first)
 	second := granted(t, others[0], 5*time.Second, "the second")
-	s := other.state("k")
-	if s.Owner != "execute:2" || s.Token != hold(second).Token || s.Waiting != 1 || s.Waiters[0].Owner != "execute:3" {
-		t.Errorf("another process sees %+v", s)
-	}
+	redistest.Eventually(t, 5*time.Second, func() string { // who looks waits 50 ms for this process to say it
+		s := other.state("k")
+		if s.Owner != "execute:2" || s.Token != hold(second).Token || s.Waiting != 1 || s.Waiters[0].Owner != "execute:3" {
+			return fmt.Sprintf("another process sees %+v", s)
+		}
+		return ""
+	})
 	r.free(second)
 	r.free(granted(t, others[1], 5*time.Second, "the third"))
 	r.nobodyHas()

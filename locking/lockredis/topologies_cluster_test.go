@@ -332,7 +332,7 @@ func TestOnAClusterWaitersGoOnAfterTheirNodesReplicaHasTakenItsPlace(t *testing.
 // What waits at one node is not to be forgotten at the others.
 func TestOnAClusterANodeThatDoesNotAnswerHoldsUpItsOwnSlotsAlone(t *testing.T) {
 	t.Parallel()
-	c := redistest.StartCluster(t, 3, 0, "--cluster-node-timeout", "60000")
+	c := redistest.StartCluster(t, 3, 0)
 	stuck, well := c.Masters[0], c.Masters[1]
 	one, other := nodeRig(t, c, well), nodeRig(t, c, well)
 	b := keyOn(c, well, 0)
