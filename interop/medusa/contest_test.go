@@ -7,9 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking"
@@ -27,6 +25,9 @@ type turn struct {
 
 // until is when its wait was over.
 func (t turn) until() float64 { return cmp.Or(t.Began, t.GaveUp) }
+
+// over is when it stood in nobody's way any more.
+func (t turn) over() float64 { return cmp.Or(t.Ended, t.GaveUp) }
 
 // seen is what one side saw of a contest.
 type seen struct {
@@ -50,6 +51,7 @@ type contest struct {
 	callers         int // of ours; Medusa has one
 	inside, outside time.Duration
 	wait            time.Duration // how long one call waits
+	mostlyFree      bool          // the key is: neither side starves, and both are served often
 }
 
 // run has both sides contend for a key. Whoever is inside puts a witness of its own into
@@ -128,70 +130,4 @@ func pass(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)
 	}
-}
-
-// idle is the longest time for which somebody of one side waited while nobody had the
-// key. Others are the other side.
-func (s *seen) idle(others *seen) time.Duration {
-	var holds []turn
-	for _, t := range append(slices.Clone(s.Turns), others.Turns...) {
-		if t.Began > 0 {
-			holds = append(holds, t)
-		}
-	}
-	slices.SortFunc(holds, func(a, b turn) int { return cmp.Compare(a.Began, b.Began) })
-	longest := 0.0
-	for _, t := range s.Turns {
-		from := t.Asked
-		first, _ := slices.BinarySearchFunc(holds, from, func(h turn, at float64) int { return cmp.Compare(h.Ended, at) })
-		for _, h := range holds[first:] {
-			if h.Began >= t.until() {
-				break
-			}
-			longest = max(longest, h.Began-from)
-			from = max(from, h.Ended)
-		}
-		longest = max(longest, t.until()-from)
-	}
-	return time.Duration(longest * float64(time.Millisecond))
-}
-
-// report prints what a side saw.
-func (s *seen) report(t *testing.T, name string, others *seen) {
-	t.Helper()
-	var waits []float64
-	for _, turn := range s.Turns {
-		waits = append(waits, turn.until()-turn.Asked)
-	}
-	if len(waits) == 0 {
-		t.Errorf("%s never asked", name)
-		return
-	}
-	slices.Sort(waits)
-	at := func(q float64) float64 { return waits[int(q*float64(len(waits)-1))] }
-	t.Logf("%s: served %d of %d times; waited p50 %.1f ms, p99 %.1f ms, longest %.1f ms; longest while nobody had the key %.1f ms",
-		name, s.served(), len(waits), at(0.5), at(0.99), at(1), s.idle(others).Seconds()*1000)
-}
-
-// judged checks that never two were inside, that nothing went wrong, and that nobody
-// waited for a free key longer than its provider's interval, three times that at the most.
-func (c contest) judged(b *both, during time.Duration) (ours, theirs *seen) {
-	b.t.Helper()
-	ours, theirs = c.run(b, during)
-	b.t.Logf("for %s, each inside %s and outside %s", during, c.inside, c.outside)
-	ours.report(b.t, fmt.Sprintf("ours (%d callers)", c.callers), theirs)
-	theirs.report(b.t, "Medusa (1 caller)", ours)
-	if n := ours.Overlaps + theirs.Overlaps; n > 0 {
-		b.t.Errorf("two were inside %d times", n)
-	}
-	if list := slices.Concat(ours.Errors, theirs.Errors); len(list) > 0 {
-		b.t.Errorf("errors: %q", list)
-	}
-	if d := ours.idle(theirs); d > 3*ourTick {
-		b.t.Errorf("we waited for %s while nobody had the key; a tick is %s", d, ourTick)
-	}
-	if d := theirs.idle(ours); d > 3*storeRetry {
-		b.t.Errorf("Medusa waited for %s while nobody had the key; it polls at least every %s", d, storeRetry)
-	}
-	return ours, theirs
 }

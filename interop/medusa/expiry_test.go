@@ -19,7 +19,7 @@ func TestALockThatHasLapsedIsTheOtherSides(t *testing.T) {
 		b.free(b.granted(r))
 		late := r.at.Sub(lapses)
 		b.t.Logf("it was ours %s after it had lapsed", late)
-		if late < -5*time.Millisecond || late > 3*ourTick {
+		if late < -5*time.Millisecond || late > hiccup {
 			b.t.Errorf("we had it %s after it lapsed", late)
 		}
 		if b.store.release(key, "") {
@@ -51,7 +51,7 @@ func TestALockThatHasLapsedIsTheOtherSides(t *testing.T) {
 		b.free(b.granted(r))
 		took := r.at.Sub(killed)
 		b.t.Logf("it was ours %s after the store was killed; its lease is 1s", took)
-		if took > 3*time.Second {
+		if took > time.Second+hiccup {
 			b.t.Errorf("it took %s", took)
 		}
 	})

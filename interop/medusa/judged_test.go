@@ -2,6 +2,8 @@ package medusa_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,7 +11,7 @@ import (
 )
 
 func TestNeverTwoAreInsideAndNeitherSideStarves(t *testing.T) {
-	c := contest{callers: 1, inside: 5 * time.Millisecond, outside: 20 * time.Millisecond, wait: 5 * time.Second}
+	c := contest{callers: 1, inside: 5 * time.Millisecond, outside: 20 * time.Millisecond, wait: 5 * time.Second, mostlyFree: true}
 	ours, theirs := c.judged(startBoth(t), *contestTime)
 	if ours.served() < len(ours.Turns) || theirs.served() < len(theirs.Turns) {
 		t.Error("somebody has given up")
@@ -25,14 +27,15 @@ func TestTheWitnessSeesTwoWhoDoNotExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestTheTimeForWhichSomebodyWaitedInVain(t *testing.T) {
-	one := &seen{Turns: []turn{{Asked: 0, Began: 100, Ended: 110}, {Asked: 110, GaveUp: 200}}}
-	other := &seen{Turns: []turn{{Asked: 0, Began: 10, Ended: 50}, {Asked: 60, Began: 120, Ended: 140}}}
-	if d := one.idle(other); d != 60*time.Millisecond { // 140 to 200
-		t.Errorf("got %s", d)
-	}
-	if d := other.idle(one); d != 40*time.Millisecond { // 60 to 100
-		t.Errorf("got %s", d)
+// The verdict of the contest that nobody starves in can fail: it does where the service has
+// only its ticks.
+func TestTheVerdictIsThatNothingIsPushedWhereTheServerMayNotPush(t *testing.T) {
+	b := startBoth(t)
+	b.locks = b.serviceThatIsNotPushed()
+	c := contest{callers: 1, inside: 5 * time.Millisecond, outside: 20 * time.Millisecond, wait: 5 * time.Second, mostlyFree: true}
+	faults := c.verdict(c.run(b, 5*time.Second))
+	if !slices.ContainsFunc(faults, func(f string) bool { return strings.Contains(f, "nothing was pushed") }) {
+		t.Errorf("got %q", faults)
 	}
 }
 

@@ -25,8 +25,12 @@ const timedOut = "Timed-out acquiring lock."
 // patience bounds what has to happen some time, and no promise is about.
 const patience = 20 * time.Second
 
-// installTime bounds the installation of Medusa's packages.
-const installTime = 3 * time.Minute
+// installTime bounds the installation of Medusa's packages, and loadTime their loading: on
+// a busy machine that takes a while.
+const (
+	installTime = 3 * time.Minute
+	loadTime    = time.Minute
+)
 
 // installed installs Medusa's packages, once. It returns what keeps it from that.
 var installed = sync.OnceValue(func() error {
@@ -136,7 +140,7 @@ func startStore(t *testing.T, url, namespace string) *store {
 			t.Error(err)
 		}
 	})
-	s.within(ready, "the store to start")
+	s.expect(ready, "the store to start", loadTime)
 	return s
 }
 
@@ -174,6 +178,11 @@ func (s *process) words() string {
 // within waits for something the store is to do.
 func (s *store) within(what <-chan struct{}, name string) {
 	s.t.Helper()
+	s.expect(what, name, patience)
+}
+
+func (s *store) expect(what <-chan struct{}, name string, bound time.Duration) {
+	s.t.Helper()
 	select {
 	case <-what:
 		return
@@ -184,8 +193,8 @@ func (s *store) within(what <-chan struct{}, name string) {
 		case <-time.After(time.Second):
 		}
 		s.t.Fatalf("the store has ended while the test waited for %s; it said: %s", name, s.words())
-	case <-time.After(patience):
-		s.t.Fatalf("not within %s: %s; the store said: %s", patience, name, s.words())
+	case <-time.After(bound):
+		s.t.Fatalf("not within %s: %s; the store said: %s", bound, name, s.words())
 	}
 }
 

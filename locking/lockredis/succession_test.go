@@ -109,31 +109,37 @@ func TestALineOfOneProcessIsServedInOrderWithoutACallAndWithRisingTokens(t *test
 	r := successionRig(t)
 	// A clock that was set back: tokens are then just one more than the last.
 	r.redis.Set(bg, hubName("t"), fmt.Sprintf("%016d", time.Now().Add(time.Hour).UnixMicro()), 0)
+	r.lineInOrder()
+}
+
+// lineInOrder says that a line is served in order, without a call and with rising tokens.
+func (r *rig) lineInOrder() {
+	r.t.Helper()
 	owners := []string{"*", "execute:1", "*", "execute:2", "execute:3"}
 	g, others := r.successionOf(func(i int) string { return owners[i] }, len(owners))
 	before := r.calls()
 	for i, got := range others {
 		last := hold(g)
 		r.free(g)
-		g = granted(t, got, 5*time.Second, fmt.Sprint("number ", i+1))
+		g = granted(r.t, got, 5*time.Second, fmt.Sprint("number ", i+1))
 		if h := g.Holds[0]; h.Owner != owners[i+1] || h.Token <= last.Token || h.Key != "k" || !h.Offer || h.Until.IsZero() || h.Joined {
-			t.Errorf("number %d has %+v, after %+v", i+1, h, last)
+			r.t.Errorf("number %d has %+v, after %+v", i+1, h, last)
 		}
 		for _, later := range others[i+1:] {
 			if len(later) > 0 {
-				t.Fatalf("another was served together with number %d", i+1)
+				r.t.Fatalf("another was served together with number %d", i+1)
 			}
 		}
 		r.busy("*", "k")
 		before++ // the call of busy
 	}
 	if calls := r.calls() - before; calls != 0 {
-		t.Errorf("the line made %d calls", calls)
+		r.t.Errorf("the line made %d calls", calls)
 	}
 	r.free(g)
 	r.nobodyHas()
 	if next := r.take("*", 0, "k"); hold(next).Token <= hold(g).Token {
-		t.Errorf("token %d after %d", hold(next).Token, hold(g).Token)
+		r.t.Errorf("token %d after %d", hold(next).Token, hold(g).Token)
 	}
 }
 

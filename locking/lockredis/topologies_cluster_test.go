@@ -1,18 +1,13 @@
 package lockredis_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/internal/redistest"
@@ -231,64 +226,6 @@ func TestALockWithAnExpiryWhoseSlotMovesStaysItsHolders(t *testing.T) {
 		r.busy("you", key)
 	}
 	r.free(held)
-}
-
-// deafDialer makes connections that swallow the answer to the next request which has a
-// text in it, and break.
-type deafDialer struct{ text atomic.Pointer[string] }
-
-func (d *deafDialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	var n net.Dialer
-	conn, err := n.DialContext(ctx, network, addr)
-	return &deafConn{Conn: conn, d: d}, err
-}
-
-type deafConn struct {
-	net.Conn
-
-	d    *deafDialer
-	deaf atomic.Bool
-}
-
-func (c *deafConn) Write(b []byte) (int, error) {
-	if text := c.d.text.Load(); text != nil && strings.Contains(string(b), *text) && c.d.text.CompareAndSwap(text, nil) {
-		c.deaf.Store(true)
-	}
-	return c.Conn.Write(b)
-}
-
-func (c *deafConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err == nil && c.deaf.Load() {
-		c.Close()
-		return 0, io.EOF
-	}
-	return n, err
-}
-
-// The client of a cluster sends a command again when its connection breaks, and the second
-// time there is nothing to free.
-func TestOnAClusterAReleaseWhoseAnswerIsLostCountsAsFreed(t *testing.T) {
-	t.Parallel()
-	c := redistest.StartCluster(t, 1, 0)
-	d := &deafDialer{}
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Dialer: d.dial})
-	t.Cleanup(func() { client.Close() })
-	p, _, err := start(t, lockredis.Config{Client: client})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{p, t, c.Masters[0], c.Masters[0].Client()}
-	r.free(r.take("me", 0, "k")) // the node knows the scripts by now
-	g := r.take("me", 0, "k")
-	text := "me\r\n$16\r\n" // owner and token, as a release has them
-	d.text.Store(&text)
-	if freed, err := r.Release(bg, []driver.Hold{g.Holds[0].Hold}); err != nil || !freed[0] {
-		t.Errorf("got %v, %v", freed, err)
-	}
-	if d.text.Load() != nil {
-		t.Error("no answer was swallowed")
-	}
 }
 
 // By itself the client would learn of it within a minute.
