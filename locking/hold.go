@@ -107,7 +107,7 @@ func fixed(d time.Duration) terms { return terms{ttl: d} }
 // leased is a lock that is renewed until it is released, or until most has
 // passed when that is not zero.
 func leased(lease, most time.Duration, maximum bool) terms {
-	t := terms{ttl: lease, lease: lease, most: most, maximum: maximum}
+	t := terms{ttl: lease, lease: lease, most: most, maximum: maximum && most > 0}
 	if most > 0 {
 		t.ttl = min(lease, most)
 	}
