@@ -104,6 +104,7 @@ type ask struct {
 	req   driver.Request
 	terms terms
 	start time.Time
+	sight uint32 // what holds.sight was when it was announced
 
 	before time.Duration // zero: no warning is wanted
 	warn   func(left time.Duration)
@@ -167,7 +168,7 @@ func (l *Lock) take(ctx context.Context, a *ask) (*Lock, error) {
 //go:noinline
 func (l *Lock) begin(a *ask) error {
 	a.start = time.Now()
-	err := l.provider.holds.expect(&a.req)
+	err := l.provider.holds.expect(a)
 	if err == nil && len(a.req.Keys) == 0 && l.scope.Ended() {
 		err = l.scopeEnded()
 	}

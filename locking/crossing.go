@@ -59,19 +59,21 @@ func (c *crossing) answerOf(token driver.Token) <-chan struct{} {
 
 func (c *crossing) wasRevoked(token driver.Token) bool { return slices.Contains(c.revoked, token) }
 
-// expect announces a request, so that releases know that it may cross them.
-func (hs *holds) expect(req *driver.Request) error {
+// expect announces a request, so that releases know that it may cross them. What it is
+// granted may be older than what is lost sight of from now on.
+func (hs *holds) expect(a *ask) error {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.closed {
 		return ErrClosed
 	}
-	for _, k := range req.Keys {
-		at := slot{req.Owner, k}
+	for _, k := range a.req.Keys {
+		at := slot{a.req.Owner, k}
 		c := hs.crossings[at]
 		c.requests++
 		hs.crossings[at] = c
 	}
+	a.sight = hs.sight
 	return nil
 }
 

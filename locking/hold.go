@@ -19,6 +19,7 @@ type hold struct {
 	cause   error     // why it has ended; nil while it lives
 	ears    *listener // the handles that are told when it ends
 	handles int32     // handles that have not been released
+	seen    uint32    // it stood after the provider had lost sight that often, see verify
 
 	until end // the hold has surely not lapsed before
 	lease time.Duration
@@ -37,6 +38,8 @@ type hold struct {
 	maximum bool // renewTo is as long as it may be held
 	cut     bool // until is not later than renewTo
 	failed  bool // the last extension got no answer
+
+	verifying bool // somebody is at it, see verify
 
 	// abandoned says that the lock is left to its lease: nothing releases it.
 	abandoned bool
@@ -104,7 +107,7 @@ func fixed(d time.Duration) terms { return terms{ttl: d} }
 // leased is a lock that is renewed until it is released, or until most has
 // passed when that is not zero.
 func leased(lease, most time.Duration, maximum bool) terms {
-	t := terms{ttl: lease, lease: lease, most: most, maximum: maximum}
+	t := terms{ttl: lease, lease: lease, most: most, maximum: maximum && most > 0}
 	if most > 0 {
 		t.ttl = min(lease, most)
 	}
@@ -176,9 +179,10 @@ func (h *hold) prolong(until time.Time, now reading) {
 	}
 }
 
-// extended notes an expiry that the provider has granted for the given time; it
+// extended notes an expiry that the provider has granted. The next extension is due a
+// third of the lease after this one was asked for, however long the answer took. It
 // requires holds.mu.
-func (h *hold) extended(until time.Time, ttl time.Duration, now reading) {
+func (h *hold) extended(until time.Time, e *extension, now reading) {
 	if h.offer {
 		h.offer = false
 		h.until = h.at.clock.end(until, now) // the one expiry that may be shortened
@@ -188,8 +192,8 @@ func (h *hold) extended(until time.Time, ttl time.Duration, now reading) {
 	h.failed = false
 	h.renewAt = 0
 	if h.lease > 0 {
-		h.renewAt = now.mono.add(h.lease / 3)
-		h.cut = h.renewTo != 0 && ttl < h.lease
+		h.renewAt = e.sent.mono.add(h.lease / 3)
+		h.cut = h.renewTo != 0 && e.ttl < h.lease
 	}
 	h.at.schedule(h)
 }

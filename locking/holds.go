@@ -36,6 +36,7 @@ type holds struct {
 	found     map[slot]*hold
 	crossings map[slot]crossing
 	agenda    agenda
+	sight     uint32 // how often the provider has lost sight of its server, see verify
 	closed    bool
 	running   int           // how much runs beside the callers
 	idle      chan struct{} // closes when nothing does any more; made by close
@@ -59,7 +60,7 @@ func newHolds(p *provider, log *slog.Logger) *holds {
 // accept enters what was granted, and counts a handle for each key. A request that
 // crossed with releases is sent again.
 func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hold, error) {
-	got, crossed := hs.enter(grant, &a.terms)
+	got, crossed := hs.enter(grant, a)
 	req, had := a.req, []*hold(nil)
 	for crossed != nil {
 		had = append(had, got...)
@@ -77,7 +78,7 @@ func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hol
 			hs.giveBack(ctx, had)
 			return nil, err
 		}
-		got, crossed = hs.enter(grant, &a.terms)
+		got, crossed = hs.enter(grant, a)
 	}
 	hs.uncount(had) // holds that a former round entered were joined again by the last
 	return got, nil
@@ -85,7 +86,7 @@ func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hol
 
 // enter records a grant. Where it crossed with a release, it returns the channel
 // of that release, and the holds it did enter.
-func (hs *holds) enter(grant driver.Grant, t *terms) (got []*hold, crossed <-chan struct{}) {
+func (hs *holds) enter(grant driver.Grant, a *ask) (got []*hold, crossed <-chan struct{}) {
 	var over cancellations
 	got = make([]*hold, 0, len(grant.Holds))
 	now := hs.clock.read()
@@ -98,13 +99,19 @@ func (hs *holds) enter(grant driver.Grant, t *terms) (got []*hold, crossed <-cha
 			continue
 		}
 		h, fresh := hs.holdOf(g, &over)
+		if fresh {
+			h.seen = a.sight
+		}
 		if c.wasRevoked(g.Token) {
 			hs.end(h, ErrLockRevoked, &over)
 		}
 		if h.handles++; h.cause == nil {
-			h.apply(t, g, fresh, now)
+			h.apply(&a.terms, g, fresh, now)
 		}
 		got = append(got, h)
+	}
+	if a.sight != hs.sight {
+		hs.verifyUnseen(got)
 	}
 	hs.mu.Unlock()
 	over.tell()

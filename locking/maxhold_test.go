@@ -48,15 +48,22 @@ func TestARenewedLockIsGivenBackAfterItsMaximumHold(t *testing.T) {
 }
 
 func TestALockThatIsLostBeforeItsMaximumHoldSaysSo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, p, _ := service(t)
-		p.extend = func(context.Context, time.Duration, []driver.Hold) error { return errDown }
-		ctx, stop := job(t, s, "k", locking.Expire(30*time.Second), locking.MaxHold(time.Hour))
-		<-ctx.Done()
-		if err := stop(); !errors.Is(err, locking.ErrLockLost) || errors.Is(err, locking.ErrMaxHold) {
-			t.Errorf("got %v", err)
-		}
-	})
+	for name, opts := range map[string][]locking.ExecuteOption{
+		"a long one": {locking.Expire(30 * time.Second), locking.MaxHold(time.Hour)},
+		"none":       {locking.Expire(30 * time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p, _ := service(t)
+				p.extend = func(context.Context, time.Duration, []driver.Hold) error { return errDown }
+				ctx, stop := job(t, s, "k", opts...)
+				<-ctx.Done()
+				if err := stop(); !errors.Is(err, locking.ErrLockLost) || errors.Is(err, locking.ErrMaxHold) {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
 }
 
 func TestExtendingALockByHandStopsNoRenewal(t *testing.T) {

@@ -45,12 +45,13 @@ func (h *hold) renewable(now reading) (ttl time.Duration, ok bool) {
 }
 
 // renewals are holds that are due, by what one command can renew together. Offers
-// stand apart, since they end soon.
+// stand apart, since they end soon, and so do those whose last extension got no answer: a
+// command waits for the slowest of its answers.
 type renewals map[renewal][]*hold
 
 type renewal struct {
-	ttl   time.Duration
-	offer bool
+	ttl           time.Duration
+	offer, silent bool
 }
 
 // add takes a hold that is due; it requires mu.
@@ -63,7 +64,7 @@ func (r *renewals) add(h *hold, now reading) {
 	if *r == nil {
 		*r = make(renewals)
 	}
-	kind := renewal{ttl, h.offer}
+	kind := renewal{ttl, h.offer, h.failed}
 	(*r)[kind] = append((*r)[kind], h)
 }
 
@@ -109,51 +110,78 @@ type round struct {
 }
 
 // renewPart extends a part of a batch. When the provider refuses it, it is divided,
-// so that one key that cannot be renewed does not cost the others.
+// so that one key that cannot be renewed does not cost the others. Where the provider
+// has answered for some, what it says of the rest is theirs alone.
 func (hs *holds) renewPart(ctx context.Context, r *round, kind renewal, list []*hold) {
-	answers, err := hs.extendOnce(ctx, kind, list)
+	_, open, err := hs.extendOnce(ctx, kind, list)
 	r.sent++
+	r.renewed += len(list) - len(open)
 	switch {
-	case err == nil:
-		r.renewed += len(list)
-		hs.renewed(kind.ttl, list, answers, false)
-	case len(list) > 1 && refusal(err) && (r.renewed > 0 || r.sent < renewInVain):
+	case len(open) == 0:
+	case len(open) == len(list) && len(list) > 1 && refusal(err) && (r.renewed > 0 || r.sent < renewInVain):
 		half := len(list) / 2
 		hs.renewPart(ctx, r, kind, list[:half])
 		hs.renewPart(ctx, r, kind, list[half:])
 	default:
-		r.failed, r.err = r.failed+len(list), err
-		hs.postpone(list)
+		r.failed, r.err = r.failed+len(open), err
+		hs.postpone(open)
 	}
 }
 
 // extendOnce sends one command.
-func (hs *holds) extendOnce(ctx context.Context, kind renewal, list []*hold) ([]driver.Extension, error) {
+func (hs *holds) extendOnce(ctx context.Context, kind renewal, list []*hold) (held bool, open []*hold, err error) {
 	patience := renewPatience
 	if kind.ttl > 0 {
 		patience = min(patience, kind.ttl/3)
 	}
-	records := make([]driver.Hold, len(list))
-	now := hs.clock.read()
-	hs.mu.Lock()
-	for i, h := range list {
-		records[i] = h.record
-		if kind.offer && !h.until.never() {
-			patience = min(patience, max(h.until.mono.sub(now.mono)/3, time.Millisecond))
+	if kind.offer {
+		now := hs.clock.read()
+		hs.mu.Lock()
+		for _, h := range list {
+			if !h.until.never() {
+				patience = min(patience, max(h.until.mono.sub(now.mono)/3, time.Millisecond))
+			}
 		}
+		hs.mu.Unlock()
 	}
-	hs.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return hs.extendAll(ctx, kind.ttl, records)
+	return hs.extendAll(ctx, extension{ttl: kind.ttl}, list)
 }
 
-func (hs *holds) extendAll(ctx context.Context, ttl time.Duration, records []driver.Hold) ([]driver.Extension, error) {
-	answers, err := hs.provider.driver.Extend(ctx, ttl, records)
-	if err == nil && len(answers) != len(records) {
-		return nil, fmt.Errorf("locking: %s gave %d answers to an extension of %d locks", hs.provider.id, len(answers), len(records))
+// extension is what is asked of the provider.
+type extension struct {
+	ttl    time.Duration
+	byHand bool    // it leaves the renewal as it is
+	sent   reading // when it was asked
+	sight  uint32  // what holds.sight was then
+}
+
+// extendAll sends one command, and notes the answers: held says whether all that have one
+// stand. Open are the holds without an answer, and err is why the first of them has none.
+func (hs *holds) extendAll(ctx context.Context, e extension, list []*hold) (held bool, open []*hold, err error) {
+	e.sent = hs.clock.read()
+	hs.mu.Lock()
+	e.sight = hs.sight
+	hs.mu.Unlock()
+	records := make([]driver.Hold, len(list))
+	for i, h := range list {
+		records[i] = h.record // it never changes
 	}
-	return answers, err
+	answers, err := hs.provider.driver.Extend(ctx, e.ttl, records)
+	if err == nil && len(answers) != len(records) {
+		err = fmt.Errorf("locking: %s gave %d answers to an extension of %d locks", hs.provider.id, len(answers), len(records))
+	}
+	if err != nil {
+		return true, list, err
+	}
+	held, open = hs.noteAnswers(&e, list, answers)
+	for i := range answers {
+		if err == nil {
+			err = answers[i].Err
+		}
+	}
+	return held, open, err
 }
 
 // refusal says that an error is the provider's answer, not the lack of one.
@@ -166,22 +194,30 @@ func refusal(err error) bool {
 	}, func(target error) bool { return errors.Is(err, target) })
 }
 
-// renewed notes the answers to an extension, and says whether all are held.
-func (hs *holds) renewed(ttl time.Duration, list []*hold, answers []driver.Extension, byHand bool) (held bool) {
+// noteAnswers notes the answers to an extension. It says whether all that have one are held,
+// and returns those that have none.
+func (hs *holds) noteAnswers(e *extension, list []*hold, answers []driver.Extension) (held bool, open []*hold) {
 	var over cancellations
 	held = true
 	now := hs.clock.read()
 	hs.mu.Lock()
 	for i, h := range list {
 		a := &answers[i]
+		if a.Err != nil {
+			open = append(open, h)
+			continue
+		}
 		held = held && a.Held
 		switch {
 		case h.cause != nil:
-		case a.Held && byHand:
-			h.prolong(a.Until, now)
-			hs.schedule(h)
 		case a.Held:
-			h.extended(a.Until, ttl, now)
+			h.seen = max(h.seen, e.sight)
+			if e.byHand {
+				h.prolong(a.Until, now)
+				hs.schedule(h)
+			} else {
+				h.extended(a.Until, e, now)
+			}
 		case a.Revoked:
 			hs.revoke(h, "", &over)
 		default:
@@ -189,9 +225,10 @@ func (hs *holds) renewed(ttl time.Duration, list []*hold, answers []driver.Exten
 			hs.forget(h)
 		}
 	}
+	hs.verifyUnseen(list)
 	hs.mu.Unlock()
 	over.tell()
-	return held
+	return held, open
 }
 
 func (hs *holds) postpone(list []*hold) {
@@ -208,20 +245,16 @@ func (hs *holds) postpone(list []*hold) {
 }
 
 // extend gives the holds a longer life by hand. It answers false, and ends what
-// is gone, when one of them is.
+// is gone, when one of them is; else an error says that one has no answer.
 func (hs *holds) extend(ctx context.Context, d time.Duration, list []*hold) (bool, error) {
 	if err := hs.makeFull(ctx, list); err != nil {
 		return false, err
 	}
-	records := make([]driver.Hold, len(list))
-	for i, h := range list {
-		records[i] = h.record
+	held, _, err := hs.extendAll(ctx, extension{ttl: d, byHand: true}, list)
+	if !held {
+		return false, nil
 	}
-	answers, err := hs.extendAll(ctx, d, records)
-	if err != nil {
-		return false, err
-	}
-	return hs.renewed(d, list, answers, true), nil
+	return true, err
 }
 
 // makeFull extends the offers among the holds to what was asked for. Where that

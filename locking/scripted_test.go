@@ -28,7 +28,10 @@ type scripted struct {
 	acquired func(ctx context.Context, g *driver.Grant) error // after it was granted
 	extend   func(ctx context.Context, ttl time.Duration, holds []driver.Hold) error
 	extended func(answers []driver.Extension)
-	release  func(holds []driver.Hold) error
+	// silent returns an error for a hold that is to get no answer; it is called when the
+	// others have been extended.
+	silent  func(ctx context.Context, h driver.Hold) error
+	release func(holds []driver.Hold) error
 
 	muted atomic.Bool // events of the provider do not arrive
 
@@ -90,6 +93,14 @@ func (p *scripted) Extend(ctx context.Context, ttl time.Duration, holds []driver
 	answers, err := p.Provider.Extend(ctx, ttl, holds)
 	if err == nil && p.extended != nil {
 		p.extended(answers)
+	}
+	for i := range answers {
+		if p.silent == nil {
+			break
+		}
+		if err := p.silent(ctx, holds[i]); err != nil {
+			answers[i] = driver.Extension{Err: err}
+		}
 	}
 	return answers, err
 }

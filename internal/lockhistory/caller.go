@@ -69,6 +69,8 @@ func (c *Caller) Extend(ctx context.Context, req driver.Request, holds []driver.
 		switch {
 		case err != nil:
 			op.Err = err.Error()
+		case answers[i].Err != nil:
+			op.Err = answers[i].Err.Error()
 		case answers[i].Held:
 			op.Outcome, op.Until = Yes, c.Recorder.Clock.At(answers[i].Until)
 		case answers[i].Revoked:

@@ -59,7 +59,10 @@ type Provider interface {
 	// the expiry away. It answers for each hold in turn whether it stands; one
 	// whose owner or token is no longer the key's, or that is revoked, is not
 	// extended. An expiry is never shortened, but for that of an offer, which
-	// becomes a full hold. An error means that nothing is known of any of them.
+	// becomes a full hold.
+	//
+	// What is known when ctx ends is answered; Extension.Err says of which holds that
+	// is nothing. An error means that nothing is known of any of them.
 	Extend(ctx context.Context, ttl time.Duration, holds []Hold) ([]Extension, error)
 
 	// Release frees the holds, each compared by owner and, where the hold has
@@ -200,4 +203,8 @@ type Extension struct {
 	Revoked bool
 	// Until is as in [Granted].
 	Until time.Time
+	// Err says that no answer was had for this hold: it may or may not have been
+	// extended, and may or may not be lost. It can be extended again. The other fields are
+	// zero then. It is this hold's alone: the others have answers, or errors of their own.
+	Err error
 }

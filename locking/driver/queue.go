@@ -54,7 +54,8 @@ type Place struct {
 type Event struct {
 	// Verify says that the provider has lost sight of the server for a while: it may
 	// have forgotten locks, and an event may have been lost. What this process holds
-	// is to be extended now, to see whether it stands. The rest is then empty.
+	// is to be extended now, until there is an answer, to see whether it stands. The rest is
+	// then empty.
 	Verify bool
 
 	// Ticket is the id of the ticket that the event is about; empty when it is

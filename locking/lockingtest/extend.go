@@ -76,7 +76,7 @@ func extendCases() []providerCase {
 		},
 		{
 			name: "ExtendAnswersInOrder",
-			rule: "Extend answers for each hold in turn, and one that is lost does not keep the others from being extended",
+			rule: "Extend answers for each hold in turn; one that is lost is an answer, too, and does not keep the others from being extended",
 			run:  extendAnswersInOrder,
 		},
 	}
@@ -104,8 +104,8 @@ func extendAnswersInOrder(r *rig) {
 		r.Fatalf("Extend of four holds: %+v, %v", got, err)
 	}
 	for i, want := range []bool{true, false, true, true} {
-		if got[i].Held != want {
-			r.Errorf("answer %d is %t, want %t", i, got[i].Held, want)
+		if got[i].Held != want || got[i].Err != nil {
+			r.Errorf("answer %d is %t, %v, want %t", i, got[i].Held, got[i].Err, want)
 		}
 	}
 	r.wantHeldUntil(end.Add(early), "owner", "a")

@@ -2,6 +2,7 @@ package lockingtest
 
 import (
 	"context"
+	"io"
 	"slices"
 	"time"
 
@@ -191,6 +192,17 @@ func extendMutants() []mutant {
 					}
 					return p.Extend(ctx, ttl, list)
 				}}
+			},
+		},
+		{
+			name:  "Extend has no answer for what is lost",
+			cases: []string{"ExtendComparesHolds", "ExtendRevivesNothing", "ExtendAnswersInOrder"},
+			wrap: func(p driver.Provider) driver.Provider {
+				return &faulty{Provider: p, extend: extensions(p, func(e *driver.Extension) {
+					if !e.Held {
+						*e = driver.Extension{Err: io.EOF}
+					}
+				})}
 			},
 		},
 		{

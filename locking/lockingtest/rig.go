@@ -144,6 +144,9 @@ func (r *rig) extend(ttl time.Duration, h driver.Hold) driver.Extension {
 	if err != nil || len(answers) != 1 {
 		r.Fatalf("Extend(%q of %q): %v, %v, want one answer", h.Key, h.Owner, answers, err)
 	}
+	if answers[0].Err != nil {
+		r.Fatalf("Extend(%q of %q) has no answer for it: %v", h.Key, h.Owner, answers[0].Err)
+	}
 	return answers[0]
 }
 

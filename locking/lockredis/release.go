@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -172,59 +171,6 @@ func (p *Provider) askAgain(ctx context.Context, by lane, sh *share) (unanswered
 		return err
 	})
 	return unanswered, err
-}
-
-// Extend implements [driver.Provider].
-func (p *Provider) Extend(ctx context.Context, ttl time.Duration, holds []driver.Hold) ([]driver.Extension, error) {
-	if err := p.life.enter(); err != nil {
-		return nil, err
-	}
-	defer p.life.leave()
-	sent, ending := p.waits.part(holds)
-	answers := make([]driver.Extension, len(holds))
-	groups := p.keys.groups(keysOf(holds))
-	for i := range groups {
-		if err := p.extendGroup(ctx, ttl, &groups[i], sent, answers); err != nil {
-			p.waits.doubt(ending)
-			return nil, fmt.Errorf("lockredis: extend: %w", err)
-		}
-	}
-	for _, e := range ending {
-		p.waits.parted(e, answers[e.at].Held)
-	}
-	p.waits.hadTurn(holds)
-	return answers, nil
-}
-
-func (p *Provider) extendGroup(ctx context.Context, ttl time.Duration, g *group, holds []driver.Hold, answers []driver.Extension) error {
-	args := append(g.command(extendScript, 1+2*len(g.at)), millis(ttl))
-	for _, at := range g.at {
-		args = append(args, holds[at].Owner, tokenText(holds[at].Token))
-	}
-	sent := time.Now()
-	reply, err := p.send(ctx, extendScript, args)
-	if err != nil {
-		return err
-	}
-	left, err := numbers(extendScript.name, reply, len(g.at))
-	if err != nil {
-		return err
-	}
-	held := 0
-	for i, at := range g.at {
-		switch left[i] {
-		case -2:
-		case -3:
-			answers[at] = driver.Extension{Revoked: true}
-		default:
-			answers[at] = driver.Extension{Held: true, Until: until(sent, left[i])}
-			held++
-		}
-	}
-	if ttl > 0 && held > 0 {
-		p.owe(g.hub, held, ttl) // it may lapse later than it was to
-	}
-	return nil
 }
 
 // numbers reads a reply of as many integers as are wanted.

@@ -2,6 +2,7 @@ package lockredis
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,6 +45,40 @@ func (p *Provider) send(ctx context.Context, s *script, args []any) (any, error)
 		cmd = p.process(ctx, append([]any{"eval", s.source}, args[2:]...))
 	}
 	return cmd.Result()
+}
+
+// sendAll runs a script once for each list of arguments, all in one round trip. Their errors
+// are in what it returns.
+func (p *Provider) sendAll(ctx context.Context, s *script, calls [][]any) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(calls))
+	if len(calls) == 1 {
+		cmds[0] = p.process(ctx, calls[0])
+	} else {
+		line := p.client.Pipeline()
+		for i, args := range calls {
+			cmds[i] = redis.NewCmd(ctx, args...)
+			_ = line.Process(ctx, once{cmds[i]}) // it is sent by Exec
+		}
+		_, _ = line.Exec(ctx) // each command has its own error
+		if i := slices.IndexFunc(cmds, func(c *redis.Cmd) bool { return lost(c.Err()) || passing(c.Err()) }); i >= 0 {
+			p.reroute(ctx, cmds[i].Err())
+		}
+	}
+	var at []int
+	var again [][]any
+	for i, cmd := range cmds {
+		if unknown(cmd.Err()) {
+			at, again = append(at, i), append(again, calls[i])
+		}
+	}
+	if len(again) == 0 {
+		return cmds
+	}
+	again[0] = append([]any{"eval", s.source}, again[0][2:]...) // the others' server knows it then
+	for i, cmd := range p.sendAll(ctx, s, again) {
+		cmds[at[i]] = cmd
+	}
+	return cmds
 }
 
 // sendBatch answers shares: those of acquire.lua in one call, those of release.lua

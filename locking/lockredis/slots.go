@@ -215,6 +215,11 @@ func (p *Provider) extendAll(ctx context.Context, ttl time.Duration, holds []dri
 	var answers []driver.Extension
 	err := p.again(ctx, func() (err error) {
 		answers, err = p.Extend(ctx, ttl, holds)
+		for i := range answers {
+			if err == nil {
+				err = answers[i].Err
+			}
+		}
 		return err
 	})
 	if err != nil {
