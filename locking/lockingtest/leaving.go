@@ -22,7 +22,8 @@ func leavingCases() []providerCase {
 			name: "TimedOutWaiterLeavesNothing",
 			rule: "a waiter whose wait was used up neither gets the key later nor stands in anybody's way",
 			run: func(r *rig) {
-				r.leaveBetween(func(*call) {}, 4*blockedFor, driver.ErrTimeout)
+				const untilItIsFollowed = time.Second
+				r.leaveBetween(func(*call) {}, untilItIsFollowed, driver.ErrTimeout)
 			},
 		},
 		{

@@ -79,6 +79,7 @@ func anyBytesMakeAKey(r *rig) {
 func anyBytesMakeAnOwner(r *rig) {
 	owners := oddNames()
 	for i, owner := range owners {
+		r.haveTime() // to look through all slots of a cluster
 		key := fmt.Sprintf("key-%d", i)
 		h := r.takeOne(ask(owner, key))
 		if h.Owner != owner {

@@ -29,13 +29,20 @@ const caseBound = 6
 
 func newRig(t testing.TB, subject Subject, patience time.Duration) *rig {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), caseBound*patience)
-	t.Cleanup(cancel)
-	r := &rig{TB: t, subject: subject, ctx: ctx, patience: patience}
+	r := &rig{TB: t, subject: subject, patience: patience}
+	r.haveTime()
 	r.Cleanup(r.wantNothingLeft)
 	r.p = r.another()
 	r.Cleanup(r.giveAllBack)
 	return r
+}
+
+// haveTime gives the case all its time from now on: one that does the same very often has
+// it each time.
+func (r *rig) haveTime() {
+	ctx, cancel := context.WithTimeout(context.Background(), caseBound*r.patience)
+	r.Cleanup(cancel)
+	r.ctx = ctx
 }
 
 // another returns one more started provider. Its locks are those of the first

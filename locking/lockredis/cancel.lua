@@ -43,6 +43,8 @@ for i = 5, #KEYS, 2 do
       r.request = others
       write(lock, r)
     end
+  elseif not holder(lock) then
+    call('HDEL', KEYS[4], lock) -- a lock that lapses leaves its record
   end
 end
 if w then

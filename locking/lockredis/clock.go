@@ -108,14 +108,14 @@ func (p *Provider) strike() {
 	c.running = false
 	early := c.due
 	c.due = time.Time{}
-	if next := p.next(early); !next.IsZero() {
+	if next := p.next(early, tick); !next.IsZero() {
 		p.schedule(next)
 	}
 }
 
-// next returns when the clock is to strike after the one that ends; zero when nothing
-// is left to do. It requires waits.mu.
-func (p *Provider) next(early time.Time) (next time.Time) {
+// next returns when the clock is to strike after the one that ends, which was a tick or
+// not; zero when nothing is left to do. It requires waits.mu.
+func (p *Provider) next(early time.Time, ticked bool) (next time.Time) {
 	s, c := p.waits, &p.clock
 	sooner := func(at time.Time) {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
@@ -124,7 +124,7 @@ func (p *Provider) next(early time.Time) (next time.Time) {
 	}
 	if len(s.byID)+len(s.left)+len(p.crossing.published) > 0 {
 		next = c.ticked.Add(tickInterval)
-		if next.Before(time.Now()) {
+		if ticked && next.Before(time.Now()) {
 			next = time.Now().Add(tickInterval) // the server was slow; it is not to be pressed
 		}
 		for _, v := range s.watched {

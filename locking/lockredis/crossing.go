@@ -38,7 +38,7 @@ type crossing struct {
 	published map[string]*published
 	older     []*published // the same, in turn; some that have ended, too
 	running   bool
-	again     bool // another process has asked for a look
+	again     bool // a round is to follow the one that is running
 	failing   atomic.Bool
 }
 
@@ -73,14 +73,21 @@ func newCrossing(l *layout) crossing {
 	return crossing{off: !l.slotted || together, published: map[string]*published{}}
 }
 
-// lookAcross begins a round, unless one is under way or there is nothing to do. It takes no
-// time of the clock's: a node that does not answer must not keep this process from
-// saying that it lives.
+// lookAcross begins a round, unless there is nothing to do: behind the one that is under way,
+// which may have passed by already what is to be looked at. It takes no time of the clock's:
+// a node that does not answer must not keep this process from saying that it lives.
 func (p *Provider) lookAcross() {
 	s, c := p.waits, &p.crossing
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.off || c.running || len(s.byID)+len(c.published) == 0 || p.life.enter() != nil {
+	if c.off || len(s.byID)+len(c.published) == 0 {
+		return
+	}
+	if c.running {
+		c.again = true
+		return
+	}
+	if p.life.enter() != nil {
 		return
 	}
 	c.running = true
@@ -121,7 +128,7 @@ func (p *Provider) askedAcross(id string) {
 	s, c := p.waits, &p.crossing
 	s.mu.Lock()
 	if w := c.published[id]; w != nil {
-		w.looked, c.again = false, c.running
+		w.looked = false
 	}
 	s.mu.Unlock()
 	p.lookAcross()
@@ -161,7 +168,7 @@ func (p *Provider) toPublish(now time.Time) (write, ended []*published) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, w := range s.byID {
-		if old := c.published[id]; old != nil && old.wait == w || !w.began || w.offered != nil || now.Sub(w.asked) < crossingAge {
+		if old := c.published[id]; old != nil && old.wait == w || !w.began || w.offered != nil || now.Sub(w.came) < crossingAge {
 			continue
 		}
 		if owners := heldUp(w.ask); len(owners) > 0 {

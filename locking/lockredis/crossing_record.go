@@ -25,7 +25,7 @@ func (p *Provider) waitingOf(w *wait) waiting {
 	a := w.ask
 	own := waiting{
 		id: a.id, process: p.self, owner: a.req.Owner, born: a.req.Born,
-		compensates: a.req.Rank == driver.Compensation, since: w.since, group: *a.group,
+		compensates: a.req.Rank == driver.Compensation, since: w.came.UnixMilli(), group: *a.group,
 	}
 	for _, at := range a.group.at {
 		own.keys = append(own.keys, a.req.Keys[at])

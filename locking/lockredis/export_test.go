@@ -34,6 +34,9 @@ func (p *Provider) Ticks() (n uint64, underWay bool) {
 	return p.clock.marks, p.clock.running
 }
 
+// Resync has all that waits stated again.
+func (p *Provider) Resync() { p.resync() }
+
 // HandsOn says how long this process hands a lock on by itself, and how long a hold may
 // have been for that.
 func (p *Provider) HandsOn(handingOn, briefly time.Duration) {

@@ -231,3 +231,19 @@ func TestARequestThatWasSentTwiceInOneSlotEndsThereWithTheOthers(t *testing.T) {
 		t.Errorf("%q is held by %q", first, v)
 	}
 }
+
+func TestATicketThatIsCancelledAfterItsOfferHasLapsedLeavesNoRecord(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ticket := driver.Ticket{ID: "t", Request: driver.Request{Keys: []string{"k"}, Owner: "o", TTL: time.Minute}}
+	if place, err := r.Enqueue(bg, ticket); err != nil || !place.Offered {
+		t.Fatalf("got %+v, %v", place, err)
+	}
+	r.lost("k") // as when its time is up
+	if _, err := r.Cancel(bg, ticket); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.redis.HGetAll(bg, hubName("h")).Val(); len(left) > 0 {
+		t.Errorf("left is %q", left)
+	}
+}

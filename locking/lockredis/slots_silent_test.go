@@ -23,6 +23,7 @@ type twoNodes struct {
 
 	keys    [2]string
 	servers [2]*redistest.Server
+	clients [2]*redis.Client
 }
 
 func newTwoNodes(t *testing.T) (*twoNodes, *redis.ClusterClient) {
@@ -43,6 +44,7 @@ func newTwoNodes(t *testing.T) (*twoNodes, *redis.ClusterClient) {
 	slices.SortFunc(n.keys[:], func(a, b string) int { return slotOf(a) - slotOf(b) })
 	for i, key := range n.keys {
 		n.servers[i] = c.Owner(slotOf(key))
+		n.clients[i] = n.servers[i].Client()
 	}
 	return n, client
 }
@@ -52,7 +54,7 @@ func (n *twoNodes) both() []string { return slices.Sorted(slices.Values(n.keys[:
 
 // holder is who has one of the keys.
 func (n *twoNodes) holder(i int) string {
-	return n.servers[i].Client().Get(bg, "medusa_lock:"+n.keys[i]).Val()
+	return n.clients[i].Get(bg, "medusa_lock:"+n.keys[i]).Val()
 }
 
 // freed says that in the end nobody has one of the keys.

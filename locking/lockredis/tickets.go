@@ -126,8 +126,8 @@ func (s *waits) readd(a *ask) *wait {
 		w.ask, w.asked = &own, time.Now()
 		return w
 	}
-	w := &wait{ask: &own, asked: time.Now()}
-	w.since = w.asked.UnixMilli()
+	now := time.Now()
+	w := &wait{ask: &own, asked: now, came: now}
 	s.byID[a.id] = w
 	return w
 }

@@ -17,7 +17,7 @@ type wait struct {
 	err     error
 	settled bool
 	asked   time.Time        // it was surely not granted before
-	since   int64            // when it came, in ms of the wall clock; stating it again changes nothing
+	came    time.Time        // stating it again changes nothing
 	began   bool             // the server has said that it waits
 	missed  bool             // it had not begun when all were stated again
 	offered []driver.Granted // what a ticket may claim
@@ -77,8 +77,8 @@ func newWaits(wake func(time.Time), arm func(string)) *waits {
 
 // add enters a request that is about to be sent.
 func (s *waits) add(a *ask) *wait {
-	w := &wait{ask: a, done: make(chan struct{}), asked: time.Now()}
-	w.since = w.asked.UnixMilli()
+	now := time.Now()
+	w := &wait{ask: a, done: make(chan struct{}), asked: now, came: now}
 	s.mu.Lock()
 	s.byID[a.id] = w
 	s.mu.Unlock()
