@@ -26,6 +26,14 @@ func (p *Provider) HoldPipe() (queued func() int, release func()) {
 // far as the process knows.
 func (p *Provider) Waiting() int64 { return p.waits.queued.Load() }
 
+// Ticks is how often the process has looked at the server at what it waits for, and whether
+// it is about to.
+func (p *Provider) Ticks() (n uint64, underWay bool) {
+	p.waits.mu.Lock()
+	defer p.waits.mu.Unlock()
+	return p.clock.marks, p.clock.running
+}
+
 // HandsOn says how long this process hands a lock on by itself, and how long a hold may
 // have been for that.
 func (p *Provider) HandsOn(handingOn, briefly time.Duration) {

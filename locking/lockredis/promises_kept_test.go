@@ -270,7 +270,7 @@ func givesUp(w *world) func(*world) {
 // The lease of the job is shorter than the server is gone.
 func leaseEndsFirst(w *world) func(*world) {
 	key := w.key("lease")
-	service := w.service()
+	service := serviceOf(w.t, w.cfg)
 	runs, ended := make(chan struct{}), make(chan time.Time, 1)
 	result := make(chan error, 1)
 	go func() {

@@ -2,7 +2,6 @@ package lockredis_test
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/internal/redistest"
-	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
@@ -114,24 +112,6 @@ func (r *rig) keep(g driver.Grant) error {
 		}
 		return err
 	}
-}
-
-// service is a third process.
-func (w *world) service() *locking.Service {
-	w.t.Helper()
-	s, err := locking.New(bg, locking.Config{
-		Logger:    slog.New(slog.DiscardHandler),
-		Providers: []locking.Registration{{ID: "r", Provider: lockredis.New(w.cfg)}},
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		if err := s.Close(bg); err != nil {
-			w.t.Error(err)
-		}
-	})
-	return s
 }
 
 // live are the processes that were heard of within the last second.
