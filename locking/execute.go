@@ -23,8 +23,12 @@ const ExecuteLease = 60 * time.Second
 // one step on one key do not exclude each other: a step is one owner.
 //
 // The errors of [Service.Acquire] are returned as they are, and the job has then
-// not run. A job that panics has its keys released first.
+// not run. A job that panics has its keys released first; one that is nil is an
+// [*InvalidError].
 func (s *Service) Execute(ctx context.Context, keys []string, job func(ctx context.Context) error, opts ...ExecuteOption) error {
+	if job == nil {
+		return errNoJob()
+	}
 	_, err := Do(ctx, s, keys, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, job(ctx)
 	}, opts...)
@@ -34,6 +38,9 @@ func (s *Service) Execute(ctx context.Context, keys []string, job func(ctx conte
 // Do is [Service.Execute] for a job that has a result. When the lock was lost the
 // job's result is returned beside the error.
 func Do[T any](ctx context.Context, s *Service, keys []string, job func(ctx context.Context) (T, error), opts ...ExecuteOption) (result T, err error) {
+	if job == nil {
+		return result, errNoJob()
+	}
 	lock, err := s.acquireForJob(ctx, keys, opts)
 	if err != nil {
 		return result, err
@@ -49,6 +56,8 @@ func Do[T any](ctx context.Context, s *Service, keys []string, job func(ctx cont
 	}()
 	return job(lock.Context())
 }
+
+func errNoJob() error { return &InvalidError{"job", "nil", "a function to run"} }
 
 func (s *Service) acquireForJob(ctx context.Context, keys []string, opts []ExecuteOption) (*Lock, error) {
 	l, a, err := s.askForJob(ctx, keys, opts)

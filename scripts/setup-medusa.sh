@@ -24,9 +24,9 @@ trap 'rm -f "$log"' EXIT
 # npm asks for each package before it tells that there is no network: so what is there
 # already is tried first, and then whether one package can be had.
 reason() { grep -E '^npm (error|ERR!) ' "$log" | head -n 3 | cut -c 1-200 | paste -s -d ' '; }
+echo "setup: installing Medusa's packages (once, about a minute)"
 if ! npm ci --offline >"$log" 2>&1; then
 	npm view @medusajs/locking-redis version --fetch-retries=0 --fetch-timeout=20000 --prefer-online >"$log" 2>&1 || cannot "npm reaches no registry: $(reason)"
-	echo "setup: installing Medusa's packages (once, about half a minute)"
 	npm ci --prefer-offline >"$log" 2>&1 || cannot "npm ci failed: $(reason)"
 fi
 cp package-lock.json "$mark"

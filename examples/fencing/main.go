@@ -27,12 +27,6 @@ func main() {
 }
 
 func run(ctx context.Context, url string, out io.Writer) error {
-	opts, err := redis.ParseURL(url)
-	if err != nil {
-		return err
-	}
-	client := redis.NewClient(opts)
-	defer client.Close()
 	locks, err := locking.New(ctx, locking.Config{Providers: []locking.Registration{
 		{ID: "locking-redis", Provider: lockredis.New(lockredis.Config{RedisURL: url})},
 	}})
@@ -40,6 +34,12 @@ func run(ctx context.Context, url string, out io.Writer) error {
 		return err
 	}
 	defer locks.Close(ctx)
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(opts)
+	defer client.Close()
 
 	w := &warehouse{client: client, fence: lockredis.Fence{Client: client, Retention: 24 * time.Hour}}
 	if err := w.open(ctx, locks, 10); err != nil {

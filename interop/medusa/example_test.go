@@ -30,7 +30,7 @@ func adjust(ctx context.Context, locks *locking.Service, items []string, write f
 	// The store's steps lock the same keys before they reserve or adjust these items.
 	err := locks.Execute(ctx, items, func(ctx context.Context) error {
 		return write(ctx) // ctx ends when a lock is lost
-	}, locking.Wait(10*time.Second)) // in one contest with the store's polling
+	}, locking.Wait(10*time.Second)) // the store polls, and may come first a few times
 	// snippet: end
 	return err
 }

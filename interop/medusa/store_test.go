@@ -36,7 +36,7 @@ const (
 var installed = sync.OnceValue(func() error {
 	cmd := exec.Command("../../scripts/setup-medusa.sh")
 	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.Stderr = &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // npm ends with the script
 	ended, err := redistest.StartTied(cmd)
 	if err != nil {

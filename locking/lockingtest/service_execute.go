@@ -36,6 +36,12 @@ func executeCases() []serviceCase {
 			b.want(b.locks.Execute(bg, b.keys("k"), func(context.Context) error { return boom }), boom)
 			b.free(b.key("k"))
 		}},
+		{"a job that is nil is refused and takes nothing", func(_ *testing.T, b *bench) {
+			b.want(b.locks.Execute(bg, b.keys("k"), nil), locking.ErrInvalid)
+			_, err := locking.Do[int](bg, b.locks, b.keys("k"), nil)
+			b.want(err, locking.ErrInvalid)
+			b.free(b.key("k"))
+		}},
 		{"a job that panics has its keys released", func(t *testing.T, b *bench) {
 			defer func() {
 				if v := recover(); v != "oh" {

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -14,10 +13,7 @@ import (
 func TestOnAClusterWhatIsOfferedInOneSlotIsKeptWhileTheNextOneIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	r := clusterRig(t)
-	first, second := "a", "b"
-	if rediskit.Slot("medusa_lock:"+first) > rediskit.Slot("medusa_lock:"+second) {
-		first, second = second, first
-	}
+	first, second := inSlotOrder()
 	x, y := r.take("x", 0, first), r.take("y", 0, second)
 	got := r.ask(driver.Request{Keys: []string{"a", "b"}, Owner: "me", TTL: time.Minute, Wait: 20 * time.Second})
 	r.inLine(first, 1)

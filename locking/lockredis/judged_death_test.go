@@ -179,7 +179,7 @@ func TestAKilledWaiterAtTheHeadDelaysNobodyBeyondItsLiveness(t *testing.T) {
 
 func TestAWaiterThatLivesKeepsItsPlaceForLongerThanOneLiveness(t *testing.T) {
 	r := newRig(t)
-	other := r.other()
+	other := r.another()
 	held := r.take("holder", 0, "k")
 	first := r.waitFor(0, driver.Request{Keys: []string{"k"}, Owner: "first", Wait: time.Minute})
 	<-time.After(liveness + tick) // nothing happens but ticks

@@ -43,16 +43,6 @@ func (c *crowd) killNowAndThen(r *rig, held driver.Grant, kills, waiters int) ti
 	return longest
 }
 
-// other is another process at the rig's server.
-func (r *rig) other() *rig {
-	r.t.Helper()
-	p, _, err := start(r.t, configOf(r))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return &rig{p, r.t, r.server, r.redis}
-}
-
 // In one process grants come with the answers to releases, in two they are pushed.
 func TestWaitersAreServedInOrderAlthoughTheirPushConnectionIsKilled(t *testing.T) {
 	const waiters, kills = 300, 5
@@ -62,7 +52,7 @@ func TestWaitersAreServedInOrderAlthoughTheirPushConnectionIsKilled(t *testing.T
 			held := r.take("holder", 0, "k")
 			rigs := []*rig{r}
 			for len(rigs) < processes {
-				rigs = append(rigs, r.other())
+				rigs = append(rigs, r.another())
 			}
 			c := gather(waiters, waiters, rigs...)
 			order := one(r.lineUp(waiters))

@@ -223,21 +223,10 @@ func within(t *testing.T, what string, measured, promised time.Duration) {
 	}
 }
 
-// reported is what a waiter got, and when.
-type reported struct {
-	at    time.Time
-	grant driver.Grant
-	err   error
-}
-
 // waitFor has a request wait, and returns when it stands in the queue behind so many.
-func (r *rig) waitFor(ahead int, req driver.Request) <-chan reported {
+func (r *rig) waitFor(ahead int, req driver.Request) <-chan outcome {
 	r.t.Helper()
-	got := make(chan reported, 1)
-	go func() {
-		g, err := r.Acquire(bg, req)
-		got <- reported{time.Now(), g, err}
-	}()
+	got := r.ask(req)
 	r.queued(req.Keys[0], ahead+1)
 	return got
 }
@@ -255,16 +244,11 @@ func (r *rig) queued(key string, n int) {
 }
 
 // await returns what a waiter gets, which has to be there within the bound.
-func await(t *testing.T, got <-chan reported, bound time.Duration) reported {
+func await(t *testing.T, got <-chan outcome, bound time.Duration) outcome {
 	t.Helper()
-	select {
-	case g := <-got:
-		if g.err != nil {
-			t.Fatalf("the waiter got %v", g.err)
-		}
-		return g
-	case <-time.After(bound):
-		t.Fatalf("the waiter has nothing within %s", bound)
+	o := asked(t, got, bound, "the waiter")
+	if o.err != nil {
+		t.Fatalf("the waiter got %v", o.err)
 	}
-	return reported{}
+	return o
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lockstep-dev/lockstep/internal/rediskit"
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
@@ -211,10 +210,7 @@ func (r *rig) becomesFree(key string) {
 func TestARequestThatWasSentTwiceInOneSlotEndsThereWithTheOthers(t *testing.T) {
 	t.Parallel()
 	near := clusterRig(t)
-	first, second := "a", "b"
-	if rediskit.Slot("medusa_lock:"+first) > rediskit.Slot("medusa_lock:"+second) {
-		first, second = second, first
-	}
+	first, second := inSlotOrder()
 	near.take("x", 0, second)
 	w := newWire(t, near.server)
 	// A client that knows the cluster would ask the server past the wire.

@@ -1,6 +1,7 @@
 package lockredis_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -11,9 +12,16 @@ import (
 
 func newService(t *testing.T, server *redistest.Server) *locking.Service {
 	t.Helper()
-	s, err := locking.New(bg, locking.Config{Providers: []locking.Registration{
-		{ID: "locking-redis", IsDefault: true, Provider: lockredis.New(lockredis.Config{RedisURL: server.URL()})},
-	}})
+	return serviceOf(t, lockredis.Config{RedisURL: server.URL()})
+}
+
+// serviceOf is a service with one provider.
+func serviceOf(t *testing.T, cfg lockredis.Config) *locking.Service {
+	t.Helper()
+	s, err := locking.New(bg, locking.Config{
+		Logger:    slog.New(slog.DiscardHandler),
+		Providers: []locking.Registration{{ID: "locking-redis", IsDefault: true, Provider: lockredis.New(cfg)}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

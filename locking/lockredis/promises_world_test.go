@@ -1,10 +1,9 @@
 package lockredis_test
 
 import (
-	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/internal/redistest"
-	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
@@ -28,7 +26,7 @@ type world struct {
 	server *redistest.Server // that has the keys at the start
 	tag    string            // of the keys
 	befall func()
-	told   func() int // how many processes are connected to be told of grants
+	told   func() []string // the processes that are connected to be told of grants
 	// forgets says that nothing is left afterwards, but that others have what was held.
 	forgets bool
 	held    []string // keys that others will have then
@@ -38,7 +36,7 @@ type world struct {
 func newWorld(t *testing.T, server *redistest.Server, cfg lockredis.Config, client redis.UniversalClient, looks *redis.Client) *world {
 	t.Helper()
 	w := &world{t: t, cfg: cfg, client: client, server: server, tag: "t"}
-	w.told = func() int { return len(w.one.redis.PubSubChannels(bg, "~lockstep:c:*").Val()) }
+	w.told = func() []string { return toldBy(w.one.redis) }
 	process := (&rig{nil, t, server, looks}).at
 	w.one, w.other = process(cfg), process(cfg)
 	return w
@@ -87,9 +85,8 @@ func (w *world) waits(r *rig, ahead int, owner string, keys ...string) <-chan ou
 	go func() {
 		g, err := r.Acquire(bg, driver.Request{Keys: keys, Owner: owner, TTL: time.Minute, Wait: 2 * time.Minute})
 		o := outcome{g, err, time.Now()}
-		for _, h := range g.Holds {
-			_, err := r.Extend(bg, time.Minute, []driver.Hold{h.Hold})
-			o.err = errors.Join(o.err, err)
+		if err == nil {
+			o.err = r.keep(g)
 		}
 		got <- o
 	}()
@@ -97,22 +94,24 @@ func (w *world) waits(r *rig, ahead int, owner string, keys ...string) <-chan ou
 	return got
 }
 
-// service is a third process.
-func (w *world) service() *locking.Service {
-	w.t.Helper()
-	s, err := locking.New(bg, locking.Config{
-		Logger:    slog.New(slog.DiscardHandler),
-		Providers: []locking.Registration{{ID: "r", Provider: lockredis.New(w.cfg)}},
-	})
-	if err != nil {
-		w.t.Fatal(err)
+// keep makes a full lock of an offer. Its connection may break once more just now.
+func (r *rig) keep(g driver.Grant) error {
+	var holds []driver.Hold
+	for _, h := range g.Holds {
+		holds = append(holds, h.Hold)
 	}
-	w.t.Cleanup(func() {
-		if err := s.Close(bg); err != nil {
-			w.t.Error(err)
+	for end := time.Now().Add(liveness); ; {
+		kept, err := r.Extend(bg, time.Minute, holds)
+		if err != nil && time.Now().Before(end) {
+			continue
 		}
-	})
-	return s
+		for i, k := range kept {
+			if !k.Held {
+				err = fmt.Errorf("what was offered is gone before it was taken up: %+v", holds[i])
+			}
+		}
+		return err
+	}
 }
 
 // live are the processes that were heard of within the last second.
@@ -127,8 +126,16 @@ func (w *world) live() []string {
 	return slices.Compact(slices.Sorted(slices.Values(live)))
 }
 
-// well waits until both processes are answered again, and told of grants; and so is the
-// client that is the test's own.
+// toldBy are the processes that a server tells of their grants.
+func toldBy(server *redis.Client) (ids []string) {
+	for _, channel := range server.PubSubChannels(bg, "~lockstep:c:*").Val() {
+		ids = append(ids, strings.TrimPrefix(channel, "~lockstep:c:"))
+	}
+	return ids
+}
+
+// well waits until both processes are answered again, and so is the client that is the
+// test's own.
 func (w *world) well() {
 	w.t.Helper()
 	for _, r := range []*rig{w.one, w.other} {
@@ -144,9 +151,6 @@ func (w *world) well() {
 		})
 	}
 	redistest.Eventually(w.t, 30*time.Second, func() string {
-		if n := w.told(); n < 2 {
-			return fmt.Sprintf("%d processes are told of grants", n)
-		}
 		if err := w.client.Set(bg, w.key("written last"), 1, time.Millisecond).Err(); err != nil {
 			return err.Error()
 		}
@@ -203,9 +207,20 @@ func behindSentinels(t *testing.T) *world {
 	t.Helper()
 	s := redistest.StartSentinel(t, 2)
 	w := newWorld(t, s.Master(), bySentinel(s), s.Client(), s.Master().Client())
+	// On a busy machine a master that lives may seem dead: it is given up once, when it is.
+	patience := func(ms int) {
+		for _, sentinel := range s.Sentinels {
+			if err := sentinel.Client().Do(bg, "sentinel", "set", redistest.MasterName, "down-after-milliseconds", ms).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	patience(60_000)
 	w.befall = func() {
 		w.replicated()
+		patience(1000)
 		_, after := s.KillMaster()
+		patience(60_000)
 		w.looks(after.Client())
 	}
 	return w
@@ -214,21 +229,31 @@ func behindSentinels(t *testing.T) *world {
 // onACluster is a node that is killed, and whose replica takes its place.
 func onACluster(t *testing.T) *world {
 	t.Helper()
-	c := redistest.StartCluster(t, 3, 1)
+	c := redistest.StartCluster(t, 3, 1, "--cluster-node-timeout", "60000")
+	nodes := slices.Concat(c.Masters, c.Replicas)
+	patience := func(ms int) { // as behind sentinels
+		for _, s := range nodes {
+			if err := s.Client().ConfigSet(bg, "cluster-node-timeout", strconv.Itoa(ms)).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	client, node := c.Client(), slices.Index(c.Masters, c.Owner(slotOf("k")))
 	w := newWorld(t, c.Masters[node], lockredis.Config{RedisURL: c.Masters[0].URL()}, client, c.Masters[node].Client())
 	for i := 0; c.Owner(slotOf(w.key(""))) != c.Masters[node]; i++ {
 		w.tag = fmt.Sprint("t", i)
 	}
-	w.told = func() (n int) { // a process listens at one of the nodes
+	w.told = func() (ids []string) { // a process listens at one of the nodes
 		for _, s := range append(slices.Delete(slices.Clone(c.Masters), node, node+1), c.Replicas[node]) {
-			n += len(s.Client().PubSubChannels(bg, "~lockstep:c:*").Val())
+			ids = append(ids, toldBy(s.Client())...)
 		}
-		return n
+		return ids
 	}
 	w.befall = func() {
 		w.replicated()
+		patience(1000)
 		c.Masters[node].Kill()
+		nodes = slices.DeleteFunc(nodes, func(s *redistest.Server) bool { return s == c.Masters[node] })
 		replica := c.Replicas[node].Client()
 		redistest.Eventually(t, 30*time.Second, func() string {
 			if info := replica.Info(bg, "replication").Val(); !strings.Contains(info, "role:master") {
@@ -236,6 +261,7 @@ func onACluster(t *testing.T) *world {
 			}
 			return ""
 		})
+		patience(60_000)
 		c.Healthy()
 		client.ReloadState(bg) // else it learns of it within a minute
 		w.looks(replica)

@@ -15,8 +15,7 @@ func TestThoseOfALineThatHaveHadTheirTurnDoNotDelayTheOthersWhenItLapses(t *test
 	other := r.another()
 	first, others := r.succession(6)
 	for i := range 4 {
-		r.free(first)
-		first = granted(t, others[i], 5*time.Second, "the next")
+		first = r.passes(first, others[i])
 	}
 	theirs := other.follow("*")
 	until := first.Holds[0].Until
@@ -35,10 +34,8 @@ func TestALineWhoseLockWasDeletedFreesNothingAndLeavesNothing(t *testing.T) {
 	r := successionRig(t)
 	other := r.another()
 	first, others := r.succession(4)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
-	r.free(second)
-	third := granted(t, others[1], 5*time.Second, "the third")
+	second := r.passes(first, others[0])
+	third := r.passes(second, others[1])
 	theirs := other.follow("*")
 	r.redis.Del(bg, "medusa_lock:k")
 	r.stopsHandingOn(1500 * time.Millisecond) // three ticks: the offer lapses only later
@@ -64,20 +61,16 @@ func TestALineWhoseLockWasGivenOnByTheServerIsNotHandedOnHere(t *testing.T) {
 		t.Fatal("the third was let in beside the second")
 	}
 	r.busy("*", "k")
-	r.free(second)
-	r.free(granted(t, others[1], 5*time.Second, "the third"))
+	r.free(r.passes(second, others[1]))
 	r.nobodyHas()
 }
 
 func TestTheEndOfALineThatGetsNoAnswerIsSaidAgain(t *testing.T) {
 	t.Parallel()
-	r, w := newWiredRig(t)
-	r.HandsOn(time.Minute, time.Minute)
+	r, w := wiredSuccessionRig(t)
 	other := r.another()
 	first, others := r.succession(3)
-	r.free(first)
-	r.free(granted(t, others[0], 5*time.Second, "the second"))
-	third := granted(t, others[1], 5*time.Second, "the third")
+	third := r.passes(r.passes(first, others[0]), others[1])
 	theirs := other.follow("*")
 	lost := w.lose(fmt.Sprint(hold(third).Token))
 	r.free(third)
@@ -88,11 +81,9 @@ func TestTheEndOfALineThatGetsNoAnswerIsSaidAgain(t *testing.T) {
 
 func TestALineOverAServerThatForgetsEverythingGoesOn(t *testing.T) {
 	t.Parallel()
-	r, w := newWiredRig(t)
-	r.HandsOn(time.Minute, time.Minute)
+	r, w := wiredSuccessionRig(t)
 	first, others := r.succession(4)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	second := r.passes(first, others[0])
 	asking := w.holdBack(t, "medusa_lock:k") // it stops before it has asked where it stands
 	if err := r.redis.FlushAll(bg).Err(); err != nil {
 		t.Fatal(err)
@@ -119,9 +110,7 @@ func TestALineThatLapsesLeavesNothing(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
 	first, others := r.succession(3)
-	r.free(first)
-	r.free(granted(t, others[0], 5*time.Second, "the second"))
-	granted(t, others[1], 5*time.Second, "the third")
+	r.passes(r.passes(first, others[0]), others[1])
 	redistest.Eventually(t, 5*time.Second, func() string {
 		if open, closed := r.Successions(); open+closed > 0 {
 			return "the lock is handed on still"

@@ -32,8 +32,7 @@ func TestWhoHasTheLockOfALineFreesItByName(t *testing.T) {
 			r := successionRig(t)
 			g, others := r.succession(3)
 			for i := range begun {
-				r.free(g)
-				g = granted(t, others[i], 5*time.Second, "the next")
+				g = r.passes(g, others[i])
 			}
 			r.byName("*", true)
 			for _, got := range others[begun:] {
@@ -47,10 +46,8 @@ func TestWhoHasTheLockOfALineFreesItByName(t *testing.T) {
 func TestWhoHasNotTheLockOfALineFreesNothingByName(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
-	owners := []string{"*", "execute:2"}
-	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	first, others := r.successionOf("*", "execute:2")
+	second := r.passes(first, others[0])
 	r.byName("*", false)
 	r.free(second)
 	r.nobodyHas()
@@ -97,12 +94,10 @@ func TestCallersThatReleaseByNameGetOnWithEachOther(t *testing.T) {
 // again.
 func TestALineWhoseNamesWereLostIsToldAgain(t *testing.T) {
 	t.Parallel()
-	r, w := newWiredRig(t)
-	r.HandsOn(time.Minute, time.Minute)
+	r, w := wiredSuccessionRig(t)
 	g := r.take("*", 0, "k")
 	brief, first, second, third := r.follow("*"), r.follow("*"), r.follow("*"), r.follow("*")
-	r.free(g)
-	b := granted(t, brief, 5*time.Second, "the one that had it for a moment")
+	b := r.passes(g, brief)
 	lost := w.lose(fmt.Sprint(hold(b).Token))
 	r.free(b)
 	lost.happens(t)
@@ -120,8 +115,7 @@ func TestALineWhoseNamesWereLostIsToldAgain(t *testing.T) {
 // again.
 func TestAReleaseByNameFreesNothingThatBeganAfterIt(t *testing.T) {
 	t.Parallel()
-	r, w := newWiredRig(t)
-	r.HandsOn(time.Minute, time.Minute)
+	r, w := wiredSuccessionRig(t)
 	other := r.another()
 	r.succession(2)
 	theirs := other.follow("*")
@@ -145,17 +139,14 @@ func TestAReleaseByNameFreesNothingThatBeganAfterIt(t *testing.T) {
 // A successor begins while its own request has no answer; then the connection breaks.
 func TestOneOfALineThatIsServedBeforeItsRequestIsAnswered(t *testing.T) {
 	t.Parallel()
-	r, w := newWiredRig(t)
-	r.HandsOn(time.Minute, time.Minute)
+	r, w := wiredSuccessionRig(t)
 	g := r.take("*", 0, "k")
 	brief, first := r.follow("*"), r.follow("*")
 	slow := w.slowAnswer(t, "execute:zz")
 	last := r.ask(driver.Request{Keys: []string{"k"}, Owner: "execute:zz", Wait: time.Minute})
 	slow.happens(t)
 	r.inLine("k", 3)
-	r.free(g)
-	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
-	r.free(granted(t, first, 5*time.Second, "the first"))
+	r.free(r.passes(r.passes(g, brief), first))
 	w.sever()
 	w.mend()
 	closeUnlessClosed(slow.let)

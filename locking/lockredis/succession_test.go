@@ -20,6 +20,14 @@ func successionRig(t *testing.T) *rig {
 	return r
 }
 
+// wiredSuccessionRig is one whose provider is behind a wire.
+func wiredSuccessionRig(t *testing.T) (*rig, *wire) {
+	t.Helper()
+	r, w := newWiredRig(t)
+	r.HandsOn(time.Minute, time.Minute)
+	return r, w
+}
+
 // follow asks for k, and returns when the request is in the queue, and its process knows.
 func (r *rig) follow(owner string) <-chan outcome {
 	r.t.Helper()
@@ -50,20 +58,25 @@ func (r *rig) knowsOf(waiting int64) {
 // grant of the first, which names the others, and how they end.
 func (r *rig) succession(n int) (first driver.Grant, others []<-chan outcome) {
 	r.t.Helper()
-	return r.successionOf(func(int) string { return "*" }, n)
+	return r.successionOf(slices.Repeat([]string{"*"}, n)...)
 }
 
-func (r *rig) successionOf(owner func(i int) string, n int) (first driver.Grant, others []<-chan outcome) {
+func (r *rig) successionOf(owners ...string) (first driver.Grant, others []<-chan outcome) {
 	r.t.Helper()
 	g := r.take("*", 0, "k")
-	brief := r.follow("*")
-	for i := range n {
-		others = append(others, r.follow(owner(i)))
+	brief := r.follow("*") // has it for a moment: only such a hold is handed on
+	for _, owner := range owners {
+		others = append(others, r.follow(owner))
 	}
-	r.free(g)
-	r.free(granted(r.t, brief, 5*time.Second, "the one that had it for a moment"))
-	first = granted(r.t, others[0], 5*time.Second, "the first of the line")
+	first = r.passes(r.passes(g, brief), others[0])
 	return first, others[1:]
+}
+
+// passes frees what one has, and returns what the next one then gets.
+func (r *rig) passes(g driver.Grant, next <-chan outcome) driver.Grant {
+	r.t.Helper()
+	r.free(g)
+	return granted(r.t, next, 5*time.Second, "the next")
 }
 
 // hold is the only hold of a grant.
@@ -116,12 +129,11 @@ func TestALineOfOneProcessIsServedInOrderWithoutACallAndWithRisingTokens(t *test
 func (r *rig) lineInOrder() {
 	r.t.Helper()
 	owners := []string{"*", "execute:1", "*", "execute:2", "execute:3"}
-	g, others := r.successionOf(func(i int) string { return owners[i] }, len(owners))
+	g, others := r.successionOf(owners...)
 	before := r.calls()
 	for i, got := range others {
 		last := hold(g)
-		r.free(g)
-		g = granted(r.t, got, 5*time.Second, fmt.Sprint("number ", i+1))
+		g = r.passes(g, got)
 		if h := g.Holds[0]; h.Owner != owners[i+1] || h.Token <= last.Token || h.Key != "k" || !h.Offer || h.Until.IsZero() || h.Joined {
 			r.t.Errorf("number %d has %+v, after %+v", i+1, h, last)
 		}
@@ -175,8 +187,7 @@ func TestALineIsServedByTheServerAfterAWhile(t *testing.T) {
 	g, others := r.succession(3)
 	for _, got := range others {
 		before := r.calls()
-		r.free(g)
-		g = granted(t, got, 5*time.Second, "the next")
+		g = r.passes(g, got)
 		if s := r.redis.Get(bg, "medusa_lock:k").Val(); s != "*" || r.calls() == before {
 			t.Errorf("the lock is %q, %d calls", s, r.calls()-before)
 		}
@@ -191,8 +202,7 @@ func TestAGrantNamesNobodyWhereLocksAreHeldForLonger(t *testing.T) {
 	r.HandsOn(time.Minute, 0)
 	g, others := r.succession(2)
 	r.handsOnNothing()
-	r.free(g)
-	r.free(granted(t, others[0], 5*time.Second, "the next"))
+	r.free(r.passes(g, others[0]))
 	r.nobodyHas()
 }
 
@@ -212,12 +222,9 @@ func TestAGrantNamesOnlyThoseThatMakeOneRequestForOneKey(t *testing.T) {
 			brief, first := r.follow("*"), r.follow("*")
 			req.Wait = time.Minute
 			second := r.followWith(req)
-			r.free(g)
-			r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
-			g = granted(t, first, 5*time.Second, "the first")
+			g = r.passes(r.passes(g, brief), first)
 			r.handsOnNothing()
-			r.free(g)
-			r.free(granted(t, second, 5*time.Second, "the second"))
+			r.free(r.passes(g, second))
 			r.nobodyHas()
 		})
 	}
@@ -236,17 +243,14 @@ func TestOneOfALineThatHasGivenUpIsPassedOver(t *testing.T) {
 	}()
 	r.knowsOf(3)
 	last := r.follow("*")
-	r.free(g)
-	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
-	g = granted(t, first, 5*time.Second, "the first")
+	g = r.passes(r.passes(g, brief), first)
 	cancel()
 	if err := <-gone; err == nil {
 		t.Fatal("it was granted what the first has")
 	}
 	r.inLine("k", 1)
 	before := r.calls()
-	r.free(g)
-	g = granted(t, last, 5*time.Second, "the last")
+	g = r.passes(g, last)
 	if calls := r.calls() - before; calls != 0 {
 		t.Errorf("%d calls", calls)
 	}
@@ -258,8 +262,7 @@ func TestNobodyOfALineFreesOrExtendsWhatTheNextHas(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
 	first, others := r.succession(3)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	second := r.passes(first, others[0])
 	for _, late := range [][]driver.Hold{{hold(first)}, {hold(first), {Key: "l", Owner: "*", Token: 7}}} {
 		if freed, err := r.Release(bg, late); err != nil || freed[0] {
 			t.Fatalf("the first freed it again: %v, %v", freed, err)
@@ -271,8 +274,7 @@ func TestNobodyOfALineFreesOrExtendsWhatTheNextHas(t *testing.T) {
 	if ext, err := r.Extend(bg, time.Minute, []driver.Hold{hold(second)}); err != nil || !ext[0].Held {
 		t.Fatalf("the second does not have it any more: %+v, %v", ext, err)
 	}
-	r.free(second)
-	r.free(granted(t, others[1], 5*time.Second, "the third"))
+	r.free(r.passes(second, others[1]))
 	r.nobodyHas()
 }
 
@@ -280,10 +282,8 @@ func TestOneOfALineThatIsExtendedIsTheHolderToEverybody(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
 	other := r.another()
-	owners := []string{"execute:1", "execute:2", "execute:3"}
-	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	first, others := r.successionOf("execute:1", "execute:2", "execute:3")
+	second := r.passes(first, others[0])
 	if ext, err := r.Extend(bg, time.Minute, []driver.Hold{hold(second)}); err != nil || !ext[0].Held || time.Until(ext[0].Until) < 50*time.Second {
 		t.Fatalf("extended: %+v, %v", ext, err)
 	}
@@ -292,8 +292,7 @@ func TestOneOfALineThatIsExtendedIsTheHolderToEverybody(t *testing.T) {
 		t.Errorf("another process sees %+v", s)
 	}
 	r.handsOnNothing()
-	r.free(second)
-	third := granted(t, others[1], 5*time.Second, "the third")
+	third := r.passes(second, others[1])
 	if hold(third).Token <= hold(second).Token {
 		t.Errorf("token %d after %d", hold(third).Token, hold(second).Token)
 	}
@@ -305,10 +304,8 @@ func TestOthersSeeWhoOfALineHasTheLock(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
 	other := r.another()
-	owners := []string{"execute:1", "execute:2", "execute:3"}
-	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	first, others := r.successionOf("execute:1", "execute:2", "execute:3")
+	second := r.passes(first, others[0])
 	redistest.Eventually(t, 5*time.Second, func() string { // who looks waits 50 ms for this process to say it
 		s := other.state("k")
 		if s.Owner != "execute:2" || s.Token != hold(second).Token || s.Waiting != 1 || s.Waiters[0].Owner != "execute:3" {
@@ -316,8 +313,7 @@ func TestOthersSeeWhoOfALineHasTheLock(t *testing.T) {
 		}
 		return ""
 	})
-	r.free(second)
-	r.free(granted(t, others[1], 5*time.Second, "the third"))
+	r.free(r.passes(second, others[1]))
 	r.nobodyHas()
 }
 
@@ -330,10 +326,8 @@ func TestWhoOfALineHasHadItsTurnIsNotTheHolderThatAForcedReleaseMeans(t *testing
 			r, events := told(t, bystander)
 			r.HandsOn(time.Minute, time.Minute)
 			first, others := r.succession(4)
-			r.free(first)
-			second := granted(t, others[0], 5*time.Second, "the second")
-			r.free(second)
-			third := granted(t, others[1], 5*time.Second, "the third")
+			second := r.passes(first, others[0])
+			third := r.passes(second, others[1])
 			theirs := bystander.follow("*")
 			bystander.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(first).Token, Reason: "stuck", Now: now}, false)
 			bystander.force(driver.ForceRequest{Key: "k", Owner: "*", Token: hold(third).Token, Reason: "stuck", Now: now}, true)
@@ -355,15 +349,12 @@ func TestWhoNamesNoTokenFreesOfALineWhatItHasNow(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
 	other := r.another()
-	owners := []string{"*", "execute:2", "*"}
-	first, others := r.successionOf(func(i int) string { return owners[i] }, 3)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	first, others := r.successionOf("*", "execute:2", "*")
+	second := r.passes(first, others[0])
 	if freed, err := other.Release(bg, []driver.Hold{{Key: "k", Owner: "*"}}); err != nil || freed[0] {
 		t.Errorf("an anonymous release freed what execute:2 has: %v, %v", freed, err)
 	}
-	r.free(second)
-	granted(t, others[1], 5*time.Second, "the third")
+	r.passes(second, others[1])
 	if freed, err := other.Release(bg, []driver.Hold{{Key: "k", Owner: "*"}}); err != nil || !freed[0] {
 		t.Errorf("an anonymous release did not free what an anonymous owner has: %v, %v", freed, err)
 	}
@@ -373,10 +364,8 @@ func TestWhoNamesNoTokenFreesOfALineWhatItHasNow(t *testing.T) {
 func TestReleaseAllFindsWhoOfALineHasTheLock(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
-	owners := []string{"execute:1", "execute:2"}
-	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
-	r.free(first)
-	granted(t, others[0], 5*time.Second, "the second")
+	first, others := r.successionOf("execute:1", "execute:2")
+	r.passes(first, others[0])
 	other := r.another()
 	for owner, want := range map[string]int{"execute:1": 0, "execute:2": 1} {
 		if n, err := other.ReleaseAll(bg, owner); n != want || err != nil {
@@ -389,8 +378,7 @@ func TestReleaseAllFindsWhoOfALineHasTheLock(t *testing.T) {
 // Its process is stopped, say: the offer lapses.
 func TestWhatALineDoesNotTellOfIsKnownWhenItHasLapsed(t *testing.T) {
 	t.Parallel()
-	r, w := newWiredRig(t)
-	r.HandsOn(time.Minute, time.Minute)
+	r, w := wiredSuccessionRig(t)
 	other := r.another()
 	first, _ := r.succession(2)
 	w.sever()
@@ -407,10 +395,8 @@ func TestWhatALineDoesNotTellOfIsKnownWhenItHasLapsed(t *testing.T) {
 func TestAnOwnerWhoseTurnOfALineIsOverDoesNotJoinIt(t *testing.T) {
 	t.Parallel()
 	r := successionRig(t)
-	owners := []string{"execute:1", "execute:2"}
-	first, others := r.successionOf(func(i int) string { return owners[i] }, 2)
-	r.free(first)
-	second := granted(t, others[0], 5*time.Second, "the second")
+	first, others := r.successionOf("execute:1", "execute:2")
+	second := r.passes(first, others[0])
 	r.busy("execute:1", "k")
 	r.free(second)
 	r.nobodyHas()
@@ -425,8 +411,7 @@ func TestALineIsBounded(t *testing.T) {
 	tokens := []driver.Token{hold(g).Token}
 	calls := r.calls()
 	for _, got := range others {
-		r.free(g)
-		g = granted(t, got, 5*time.Second, "the next")
+		g = r.passes(g, got)
 		tokens = append(tokens, hold(g).Token)
 	}
 	if calls = r.calls() - calls; calls != 1 {
@@ -446,16 +431,11 @@ func TestARequestOfHigherRankComesRightBehindALine(t *testing.T) {
 	g := r.take("*", 0, "k")
 	brief, first, second := r.follow("*"), r.follow("*"), r.follow("*")
 	between := r.another().follow("*")
-	r.free(g)
-	r.free(granted(t, brief, 5*time.Second, "the one that had it for a moment"))
-	g = granted(t, first, 5*time.Second, "the first")
+	g = r.passes(r.passes(g, brief), first)
 	urgent := r.followWith(driver.Request{Keys: []string{"k"}, Owner: "me", Rank: driver.Compensation, Wait: time.Minute})
-	r.free(g)
-	r.free(granted(t, second, 5*time.Second, "the second"))
-	g = granted(t, urgent, 5*time.Second, "the compensation")
+	g = r.passes(r.passes(g, second), urgent)
 	if len(between) > 0 {
 		t.Error("another came before it")
 	}
-	r.free(g)
-	granted(t, between, 5*time.Second, "the last")
+	r.passes(g, between)
 }

@@ -236,12 +236,7 @@ func TestOnAClusterWaitersGoOnAfterTheirNodesReplicaHasTakenItsPlace(t *testing.
 	one, other := nodeRig(t, c, c.Masters[1]), nodeRig(t, c, c.Masters[1])
 	held := one.take("me", time.Minute, key)
 	got := other.ask(driver.Request{Keys: []string{key}, Owner: "next", TTL: time.Minute, Wait: time.Minute})
-	redistest.Eventually(t, 10*time.Second, func() string {
-		if n := other.Waiting(); n != 1 {
-			return fmt.Sprintf("%d wait", n)
-		}
-		return ""
-	})
+	other.knowsOf(1)
 	replica := c.Replicas[1].Client()
 	redistest.Eventually(t, 10*time.Second, func() string {
 		if v, err := replica.Do(bg, "dbsize").Int(); err != nil || v < 5 {
@@ -280,12 +275,7 @@ func TestOnAClusterANodeThatDoesNotAnswerHoldsUpItsOwnSlotsAlone(t *testing.T) {
 		other.ask(driver.Request{Keys: []string{a}, Owner: "*", Wait: 5 * time.Second})
 	}
 	got := other.ask(driver.Request{Keys: []string{b}, Owner: "*", TTL: time.Minute, Wait: 30 * time.Second})
-	redistest.Eventually(t, 10*time.Second, func() string {
-		if n := other.Waiting(); n != 21 {
-			return fmt.Sprintf("%d wait", n)
-		}
-		return ""
-	})
+	other.knowsOf(21)
 	stuck.Pause()
 	defer stuck.Resume()
 	live := "~lockstep:{" + rediskit.Tag(slotOf(b)) + "}:p:*"

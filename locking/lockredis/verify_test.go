@@ -3,25 +3,16 @@ package lockredis_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking"
-	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
 
 func TestALockThatTheServerForgotWhileTheConnectionWasBrokenIsLostAtOnce(t *testing.T) {
 	server := redistest.Start(t)
-	s, err := locking.New(bg, locking.Config{
-		Logger:    slog.New(slog.DiscardHandler),
-		Providers: []locking.Registration{{ID: "r", Provider: lockredis.New(lockredis.Config{RedisURL: server.URL()})}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close(bg) })
+	s := newService(t, server)
 	forgotten, err := s.Acquire(bg, locking.Keys("forgotten")) // without an expiry nothing renews it
 	if err != nil {
 		t.Fatal(err)
