@@ -47,6 +47,10 @@ bench: ## Run the benchmarks
 bench-locks: setup ## Compare the locks on Redis with other libraries: make bench-locks ARGS="-json report.json"
 	@cd bench && $(GO) run ./cmd/locks $(ARGS)
 
+.PHONY: bench-engine
+bench-engine: ## Measure the workflow engine: make bench-engine ARGS="-json report.json"
+	@cd bench && $(GO) run ./cmd/engine $(ARGS)
+
 .PHONY: interop
 interop: setup ## Run the tests beside Medusa, a minute of contest among them: make interop ARGS="-contest=5s -run Starves"
 	@cd interop/medusa && $(GO) test -race -v -timeout 600s . -contest=1m $(ARGS)

@@ -31,6 +31,7 @@ type holds struct {
 	clock    clock
 	life     context.Context //nolint:containedctx // bounds what runs beside the callers
 	stop     context.CancelFunc
+	tickets  *listeners
 
 	mu        sync.Mutex
 	found     map[slot]*hold

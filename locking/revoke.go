@@ -14,7 +14,8 @@ import "github.com/lockstep-dev/lockstep/locking/driver"
 // gone, and whose release got no answer.
 func (hs *holds) notify(e driver.Event) {
 	if e.Ticket != "" {
-		return // tickets are for those who enqueued them
+		hs.tickets.tell(e)
+		return
 	}
 	if e.Verify {
 		hs.verify()

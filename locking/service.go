@@ -70,6 +70,7 @@ type Service struct {
 	fallback  *provider
 	maxKeys   int
 	maxKey    int
+	tickets   listeners
 }
 
 // provider is a registered provider and what this process holds there.
@@ -160,6 +161,7 @@ func (s *Service) start(ctx context.Context, reg Registration) error {
 	id := "lp_" + reg.ID
 	p := &provider{id: id, driver: reg.Provider}
 	p.holds = newHolds(p, s.log)
+	p.holds.tickets = &s.tickets
 	if err := p.driver.Start(ctx, driver.Env{ID: reg.ID, Logger: s.log, Notify: p.holds.notify}); err != nil {
 		p.holds.stop()
 		return fmt.Errorf("locking: start provider %s: %w", id, err)

@@ -34,11 +34,9 @@ func (f compensateFunc) named(step string) func(context.Context, plan.Codec, []b
 // is encoded once.
 func invokeBody[In, Out, U any](fn func(*Context, In) (Out, U, error), same bool) invokeFunc {
 	return func(ctx context.Context, c plan.Codec, step string, input []byte) plan.Result {
-		var in In
-		if input != nil { // the output of a skipped step is the zero value
-			if err := decode(c, input, &in); err != nil {
-				return judged(plan.Result{Err: Permanent(&EncodingError{step, "input", typeName[In](), err})})
-			}
+		in, err := decodeInput[In](c, step, input)
+		if err != nil {
+			return judged(plan.Result{Err: err})
 		}
 		out, undo, err := protect(func() (Out, U, error) { return fn(newContext(ctx), in) })
 		if err != nil {
@@ -58,6 +56,16 @@ func invokeBody[In, Out, U any](fn func(*Context, In) (Out, U, error), same bool
 	}
 }
 
+func decodeInput[In any](c plan.Codec, step string, input []byte) (in In, err error) {
+	if input == nil { // the output of a skipped step is the zero value
+		return in, nil
+	}
+	if err := decode(c, input, &in); err != nil {
+		return in, Permanent(&EncodingError{step, "input", typeName[In](), err})
+	}
+	return in, nil
+}
+
 // failed is the result of an invoke that returned an error.
 func failed[U any](c plan.Codec, step string, undo U, err error) plan.Result {
 	if errors.Is(err, ErrSkipped) {
@@ -75,6 +83,9 @@ func failed[U any](c plan.Codec, step string, undo U, err error) plan.Result {
 
 // judged reads off an error what its marks ask for.
 func judged(r plan.Result) plan.Result {
+	if r.Err == nil {
+		return r
+	}
 	var permanent *PermanentError
 	r.Permanent = errors.As(r.Err, &permanent)
 	if later, ok := errors.AsType[*RetryAfterError](r.Err); ok {

@@ -42,7 +42,8 @@ func (c *Context) Workflow() string { return c.attempt.Workflow }
 // ExecutionID is the id of the execution; Medusa calls it the transaction id.
 func (c *Context) ExecutionID() string { return c.attempt.ExecutionID }
 
-// Step is the name of the step in its workflow.
+// Step is the name of the step in its workflow, behind those of the named regions
+// that it stands in.
 func (c *Context) Step() string { return c.attempt.Step }
 
 // Attempt counts the attempts of this body from 1.
@@ -61,6 +62,9 @@ func (c *Context) Logger() *slog.Logger {
 	log := c.attempt.Logger
 	if log == nil {
 		log = slog.Default()
+	}
+	if items := c.attempt.Items; len(items) > 0 {
+		log = log.With("items", items)
 	}
 	return log.With("workflow", c.attempt.Workflow, "execution", c.attempt.ExecutionID,
 		"step", c.attempt.Step, "phase", string(c.attempt.Phase), "attempt", c.attempt.Number)

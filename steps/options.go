@@ -123,3 +123,17 @@ func Undo[Out any](fn func(ctx *Context, output Out) error) Option {
 		d.setCompensate(typeName[Out](), compensateBody(fn))
 	})
 }
+
+// Await bounds the time that the result of an asynchronous step may take to come,
+// from the end of start on: a result that is not there after t is a failure of the
+// step, whose outcome is unknown and which is not tried again. Without it the step
+// waits until the execution's deadline. On a step that is not asynchronous it is a
+// fault.
+func Await(t time.Duration) Option {
+	return optionFunc(func(d *definition) {
+		if t <= 0 {
+			d.fault("Await " + t.String() + " is not positive")
+		}
+		d.await = t
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/plan"
 )
@@ -34,6 +35,8 @@ type definition struct {
 	undoType        string
 	invoke          invokeFunc
 	compensate      compensateFunc
+	asynchronous    bool
+	await           time.Duration
 	faults          []string
 }
 
@@ -112,6 +115,9 @@ func finish[In, Out any](d definition, opts []Option) *Step[In, Out] {
 	if d.name == "" {
 		d.fault("its name is empty")
 	}
+	if d.await != 0 && !d.asynchronous {
+		d.fault("Await is for asynchronous steps, and its result does not come from outside")
+	}
 	if len(d.faults) > 0 {
 		panic(fmt.Sprintf("steps: step %q cannot be: %s", d.name, strings.Join(d.faults, "; ")))
 	}
@@ -131,6 +137,7 @@ func (s *Step[In, Out]) Definition() (*plan.Step, error) {
 		InType:  typeName[In](),
 		OutType: typeName[Out](), UndoType: s.def.undoType,
 		Invoke: s.def.invoke.named(s.def.name), Compensate: s.def.compensate.named(s.def.name),
+		Asynchronous: s.def.asynchronous, Await: s.def.await,
 		Policy: s.def.policy,
 	}, nil
 }

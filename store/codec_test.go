@@ -89,27 +89,3 @@ func TestOnlyDoneRevertedAndFailedAreFinished(t *testing.T) {
 		}
 	}
 }
-
-func TestMergedChangesAreWorthTheChangesInTurn(t *testing.T) {
-	one := store.Change{
-		Head:  store.Head{State: store.Invoking},
-		Nodes: []store.NodeChange{{Index: 0, Node: store.Node{Attempts: 1}}, {Index: 1, Node: store.Node{Attempts: 1}}}, Failures: []store.Failure{{Message: "1"}},
-	}
-	two := store.Change{
-		Head:  store.Head{State: store.Compensating},
-		Nodes: []store.NodeChange{{Index: 1, Node: store.Node{Attempts: 2}}, {Index: 2, Node: store.Node{Attempts: 2}}}, Failures: []store.Failure{{Message: "2"}},
-	}
-	x := store.Execution{Nodes: make([]store.Node, 3)}
-	var merged store.Change
-	merged.Merge(one)
-	merged.Merge(two)
-	x.Apply(merged)
-	if x.State != store.Compensating || len(x.Failures) != 2 || x.Failures[1].Message != "2" || len(merged.Nodes) != 3 {
-		t.Errorf("%+v", x)
-	}
-	for i, want := range []uint64{1, 2, 2} {
-		if x.Nodes[i].Attempts != want {
-			t.Errorf("node %d: %+v", i, x.Nodes[i])
-		}
-	}
-}

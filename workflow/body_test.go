@@ -40,7 +40,7 @@ func TestI4BodyThatIgnoresItsTimeoutIsLeftBehindAsUnknownAndChangesNothing(t *te
 		close(let)
 		synctest.Wait()
 		after, _ := r.store.Load(t.Context(), key)
-		if after.Revision != before.Revision || after.State != store.Reverted || !after.Nodes[1].Unknown {
+		if after.Revision != before.Revision || after.State != store.Reverted || !node(t, after, 1).Unknown {
 			t.Errorf("revision %d, then %d, state %s", before.Revision, after.Revision, after.State)
 		}
 		j.want(t, "do a(-)", "do s(-a)", "undo s() unknown", "undo a(-a) succeeded", "late")

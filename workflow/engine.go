@@ -20,6 +20,7 @@ import (
 // The values that hold where [Config] names no others.
 const (
 	DefaultLockLease     = 30 * time.Second
+	DefaultLease         = 5 * time.Second
 	DefaultCancelGrace   = 5 * time.Second
 	DefaultMaxInputBytes = 16 << 20
 	DefaultMaxIDBytes    = 1 << 10
@@ -39,6 +40,15 @@ type Config struct {
 	Codec store.Codec
 	// Logger defaults to [slog.Default].
 	Logger *slog.Logger
+	// Node names this engine over restarts; one that comes back with it goes on at once
+	// with what it had. Empty is a name of its own for each engine.
+	Node string
+	// Lease is how long other instances on the store leave the engine's executions
+	// alone when nothing is heard of it; zero is [DefaultLease].
+	Lease time.Duration
+	// AllowLocalLocks lets guards take locks that protect this process only, although
+	// other processes share the store.
+	AllowLocalLocks bool
 	// LockLease is how long a lock of an execution outlives its last renewal;
 	// zero is [DefaultLockLease].
 	LockLease time.Duration
@@ -81,7 +91,13 @@ func NewEngine(cfg Config) (*Engine, error) {
 		}
 		plans[w.Name()] = w.definition()
 	}
-	for field, d := range map[string]time.Duration{"LockLease": cfg.LockLease, "CancelGrace": cfg.CancelGrace, "Retention": cfg.Retention} {
+	for i, w := range cfg.Workflows {
+		if child, missing := missingChild(plans, w.definition()); missing {
+			return nil, &ConfigError{fmt.Sprintf("Workflows[%d]", i), strconv.Quote(w.Name()), fmt.Sprintf(
+				"the workflow %q that it calls among the engine's, with the definition that it was composed with", child)}
+		}
+	}
+	for field, d := range map[string]time.Duration{"Lease": cfg.Lease, "LockLease": cfg.LockLease, "CancelGrace": cfg.CancelGrace, "Retention": cfg.Retention} {
 		if d < 0 {
 			return nil, &ConfigError{field, d.String(), "zero or more"}
 		}
@@ -92,10 +108,15 @@ func NewEngine(cfg Config) (*Engine, error) {
 		}
 	}
 	cfg.setDefaults()
+	if cfg.LockLease < 4*cfg.Lease {
+		return nil, &ConfigError{"LockLease", cfg.LockLease.String(), fmt.Sprintf(
+			"at least four times Lease (%s): an execution's locks must outlast the time in which another instance takes it over", cfg.Lease)}
+	}
 	return &Engine{
 		inner: engine.New(engine.Config{
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
-			LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace,
+			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace,
+			Keeper:    &keeper{container: cfg.Container, shared: cfg.Store.Describe().Shared && !cfg.AllowLocalLocks},
 			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention},
 		}),
 		codec: cfg.Codec, plans: plans, maxInput: cfg.MaxInputBytes, maxID: cfg.MaxIDBytes,
@@ -112,6 +133,7 @@ func (cfg *Config) setDefaults() {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	setDefault(&cfg.Lease, DefaultLease)
 	setDefault(&cfg.LockLease, DefaultLockLease)
 	setDefault(&cfg.CancelGrace, DefaultCancelGrace)
 	setDefault(&cfg.Retention, DefaultRetention)
@@ -164,24 +186,33 @@ func (e *Engine) check(w Definition) (*plan.Plan, error) {
 
 func (e *Engine) names() []string { return slices.Sorted(maps.Keys(e.plans)) }
 
-// encodeInput checks everything that can be wrong before anything runs.
-func (e *Engine) encodeInput(name string, input any) ([]byte, error) {
-	data, err := encode(e.codec, input)
+// encodeInput checks everything that can be wrong before anything runs. The identity is
+// what tells the input from others, where that is not its encoding.
+func encodeInput[In any](e *Engine, name string, input In) (data, identity []byte, err error) {
+	data, err = encode(e.codec, input)
+	if c, ok := e.codec.(store.CanonicalCodec); ok && err == nil {
+		identity, err = encode(canonical{c}, input)
+	}
 	if err != nil {
-		return nil, &InputError{Workflow: name, Type: fmt.Sprintf("%T", input), Err: err}
+		return nil, nil, &InputError{Workflow: name, Type: fmt.Sprintf("%T", input), Err: err}
 	}
 	if len(data) > e.maxInput {
-		return nil, &LimitError{What: "input of " + strconv.Quote(name), Bytes: len(data), Limit: e.maxInput, Field: "MaxInputBytes"}
+		return nil, nil, &LimitError{What: "input of " + strconv.Quote(name), Bytes: len(data), Limit: e.maxInput, Field: "MaxInputBytes"}
 	}
-	return data, nil
+	return data, identity, nil
 }
 
+// canonical encodes as the codec does for those who compare.
+type canonical struct{ store.CanonicalCodec }
+
+func (c canonical) Encode(v any) ([]byte, error) { return c.Canonical(v) }
+
 // encode guards against a type whose own encoding panics.
-func encode(c store.Codec, v any) (data []byte, err error) {
+func encode[T any](c store.Codec, v T) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &steps.PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	return c.Encode(v)
+	return encodeValue(c, v)
 }

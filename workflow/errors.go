@@ -19,6 +19,9 @@ var (
 	// ErrCancelled is matched by the error of an execution that was cancelled, and
 	// is the cause that ends the contexts of its steps.
 	ErrCancelled = engine.ErrCancelled
+	// ErrTurned is the cause that ends the contexts of steps beside which another
+	// branch of their execution has failed.
+	ErrTurned = engine.ErrTurned
 	// ErrIDConflict means that an execution id is in use with another input.
 	ErrIDConflict = engine.ErrIDConflict
 	// ErrNotRegistered is matched by [*NotRegisteredError].
@@ -75,12 +78,12 @@ func (e *ExecutionError) Unwrap() []error { return e.Errs }
 // Is makes the error of a cancelled execution match [ErrCancelled].
 func (e *ExecutionError) Is(target error) bool { return e.Cancelled && target == ErrCancelled }
 
-func newExecutionError(x *store.Execution, errs []error) *ExecutionError {
+func newExecutionError(x *engine.End) *ExecutionError {
 	e := &ExecutionError{Workflow: x.Workflow, ExecutionID: x.ID, State: x.State, Cancelled: !x.CancelledAt.IsZero()}
 	for i, f := range x.Failures {
 		var err error = &StoredError{Record: f}
-		if i < len(errs) {
-			err = errs[i]
+		if live := x.Errs[i]; live != nil {
+			err = live
 		}
 		e.Errs = append(e.Errs, &StepError{
 			Workflow: x.Workflow, ExecutionID: x.ID, Step: f.Path, Phase: f.Phase, Attempt: f.Attempt, Err: err,

@@ -190,7 +190,7 @@ func TestI9FailedExecutionIsKeptForGood(t *testing.T) {
 			if failure(t, err).State != store.Failed {
 				t.Error(err)
 			}
-			time.Sleep(1000 * time.Hour)
+			time.Sleep(48 * time.Hour)
 		}
 		j.want(t, "do a(-)")
 	})

@@ -112,7 +112,7 @@ func TestI4LocksOfABodyLeftBehindLapseDuringAPause(t *testing.T) {
 		r := start(t, workflow.Config{Workflows: workflow.Set{w}, CancelGrace: behindGrace, LockLease: behindLease})
 		h := begin(t, r, w, "-", workflow.WithExecutionID("x"))
 		time.Sleep(time.Second + behindGrace + time.Millisecond)
-		if s, err := h.Status(t.Context()); err != nil || s.Steps[0].Invoke.RetryAt.IsZero() || len(s.Locks) != 0 {
+		if s, err := h.Status(t.Context()); err != nil || s.Steps[0].Invoke.DueAt.IsZero() || len(s.Locks) != 0 {
 			t.Fatalf("not in a pause without locks: %+v, %v", s, err)
 		}
 		r.wantLapse(t, behindLease)

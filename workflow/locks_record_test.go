@@ -23,17 +23,61 @@ type witness struct {
 	mu     sync.Mutex
 	free   func() bool
 	writes []string
+	cells  map[store.CellID][]byte
 }
 
-func (w *witness) Commit(ctx context.Context, write store.Write) error {
+func (w *witness) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.note(x.Cells)
+	return w.Store.Create(ctx, x)
+}
+
+func (w *witness) note(cells []store.Cell) {
+	if w.cells == nil {
+		w.cells = make(map[store.CellID][]byte)
+	}
+	for _, c := range cells {
+		if w.cells[c.ID] = c.Data; c.Data == nil {
+			delete(w.cells, c.ID)
+		}
+	}
+}
+
+// locks counts the locks that are kept and those that are being given back.
+func (w *witness) locks() (kept, leaving int) {
+	for id, data := range w.cells {
+		switch kind, _, _ := id.Split(); kind {
+		case store.FrameKind:
+			f, err := store.DecodeFrame(data)
+			if err != nil {
+				panic(err)
+			}
+			kept += len(f.Holds)
+		case store.OutboxKind:
+			e, err := store.DecodeErrand(data)
+			if err != nil {
+				panic(err)
+			}
+			leaving += len(e.Holds)
+		}
+	}
+	return kept, leaving
+}
+
+func (w *witness) Commit(ctx context.Context, writes []store.Write) []error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range writes {
+		w.note(writes[i].Cells)
+	}
 	held := "held"
 	if w.free() {
 		held = "free"
 	}
-	w.writes = append(w.writes, fmt.Sprintf("%d kept, %d leaving, %s", len(write.Change.Head.Holds), len(write.Change.Head.Leaving), held))
-	return w.Store.Commit(ctx, write)
+	kept, leaving := w.locks()
+	w.writes = append(w.writes, fmt.Sprintf("%d kept, %d leaving, %s", kept, leaving, held))
+	return w.Store.Commit(ctx, writes)
 }
 
 // wantWrites runs a step and wants its writes to speak of its lock so.

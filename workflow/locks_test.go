@@ -266,7 +266,7 @@ func TestLockedUnreleasedLockIsRenewedBeyondItsLeaseForTheStepsThatFollow(t *tes
 				}
 				return nil
 			}))
-		r = start(t, workflow.Config{Workflows: workflow.Set{w}, LockLease: 3 * time.Second})
+		r = start(t, workflow.Config{Workflows: workflow.Set{w}, LockLease: 3 * time.Second, Lease: 500 * time.Millisecond})
 		h := begin(t, r, w, "-", workflow.WithExecutionID("x"))
 		time.Sleep(10*time.Second + time.Millisecond)
 		s, err := h.Status(t.Context())
@@ -303,7 +303,7 @@ func TestLockedExpireBoundsTheRenewal(t *testing.T) {
 			}
 			return nil
 		}))
-		r = start(t, workflow.Config{Workflows: workflow.Set{w}, LockLease: 3 * time.Second})
+		r = start(t, workflow.Config{Workflows: workflow.Set{w}, LockLease: 3 * time.Second, Lease: 500 * time.Millisecond})
 		if _, err := workflow.Run(t.Context(), r.Engine, w, "-"); err != nil {
 			t.Error(err)
 		}

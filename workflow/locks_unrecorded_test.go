@@ -29,14 +29,20 @@ func (b *brittle) Describe() store.Info {
 	return i
 }
 
-func (b *brittle) Commit(context.Context, store.Write) error { return errStore }
+func (b *brittle) Commit(_ context.Context, writes []store.Write) []error {
+	errs := make([]error, len(writes))
+	for i := range errs {
+		errs[i] = errStore
+	}
+	return errs
+}
 
 // unrecorded runs a step that takes "k", up to the write that its end needs.
 func unrecorded(t *testing.T, s text, durable bool) *rig {
 	t.Helper()
 	w := inTurn(s)
 	r := start(t, workflow.Config{
-		Workflows: workflow.Set{w}, Store: &brittle{storemem.New(), durable}, LockLease: behindLease, CancelGrace: behindGrace,
+		Workflows: workflow.Set{w}, Store: &brittle{Store: storemem.New(), durable: durable}, LockLease: behindLease, CancelGrace: behindGrace,
 	})
 	if _, err := workflow.Run(t.Context(), r.Engine, w, "-"); !errors.Is(err, errStore) {
 		t.Error(err)
@@ -87,7 +93,7 @@ func TestI4LocksOfABodyLeftBehindLapseWhenItsRunCouldNotBeRecorded(t *testing.T)
 func TestLockedLocksOfAnInterruptedExecutionLapseOnADurableStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inTurn(taking("s", func(ctx *steps.Context, _ *locking.Lock) error { return untilEnd(ctx) }))
-		r := start(t, workflow.Config{Workflows: workflow.Set{w}, Store: &brittle{storemem.New(), true}, LockLease: behindLease})
+		r := start(t, workflow.Config{Workflows: workflow.Set{w}, Store: &brittle{Store: storemem.New(), durable: true}, LockLease: behindLease})
 		begin(t, r, w, "-")
 		time.Sleep(time.Hour) // it is renewed until then
 		ctx, cancel := context.WithCancel(t.Context())

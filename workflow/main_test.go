@@ -15,6 +15,7 @@ import (
 	"github.com/lockstep-dev/lockstep/container"
 	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/steps"
+	"github.com/lockstep-dev/lockstep/store"
 	"github.com/lockstep-dev/lockstep/store/storemem"
 	"github.com/lockstep-dev/lockstep/workflow"
 )
@@ -167,7 +168,13 @@ func runs(t *testing.T, w *workflow.Workflow[string, string], opts ...workflow.R
 // begin is workflow.Start that has to succeed.
 func begin[In, Out any](t *testing.T, r *rig, w *workflow.Workflow[In, Out], in In, opts ...workflow.RunOption) *workflow.Handle[Out] {
 	t.Helper()
-	h, err := workflow.Start(t.Context(), r.Engine, w, in, opts...)
+	return beginOn(t, r.Engine, w, in, opts...)
+}
+
+// beginOn is begin on any engine.
+func beginOn[In, Out any](t *testing.T, e *workflow.Engine, w *workflow.Workflow[In, Out], in In, opts ...workflow.RunOption) *workflow.Handle[Out] {
+	t.Helper()
+	h, err := workflow.Start(t.Context(), e, w, in, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,4 +189,20 @@ func failure(t *testing.T, err error) *workflow.ExecutionError {
 		t.Fatalf("error %v (%T), want an ExecutionError", err, err)
 	}
 	return x
+}
+
+// node returns what is kept of a node of the workflow's own sequence.
+func node(t *testing.T, x *store.Snapshot, i int) store.Node {
+	t.Helper()
+	for _, c := range x.Cells {
+		if c.ID == store.NodeCell(store.Place{Node: i}) {
+			n, err := store.DecodeNode(c.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("nothing is kept of node %d", i)
+	return store.Node{}
 }

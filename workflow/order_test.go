@@ -136,7 +136,7 @@ func TestStepWithoutCompensationIsRevertedAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := x.Nodes[1].Compensate; c.State != store.StepReverted || c.Attempts != 0 {
+	if c := node(t, x, 1).Compensate; c.State != store.StepReverted || c.Attempts != 0 {
 		t.Errorf("compensation of the plain step: %+v", c)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // slowStore answers a create a while after it has been made.
 type slowStore struct{ *storemem.Store }
 
-func (s slowStore) Create(ctx context.Context, x *store.Execution) (*store.Execution, error) {
+func (s slowStore) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
 	existing, err := s.Store.Create(ctx, x)
 	if existing == nil {
 		time.Sleep(time.Second)

@@ -249,7 +249,7 @@ func TestTimedOutStepIsRecordedAsSuchAndCompensated(t *testing.T) {
 			return ctx.Err()
 		}, steps.Timeout(time.Second))), workflow.WithExecutionID("x"))
 		x, err := r.store.Load(t.Context(), store.Key{Workflow: "w", ID: "x"})
-		if err != nil || x.Nodes[0].Invoke.State != store.StepTimeout {
+		if err != nil || node(t, x, 0).Invoke.State != store.StepTimeout {
 			t.Errorf("%+v, %v", x, err)
 		}
 		j.want(t, "do s(-)", "undo s() failed")

@@ -3,6 +3,7 @@ package workflow
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/engine"
 	"github.com/lockstep-dev/lockstep/store"
@@ -12,8 +13,10 @@ import (
 type RunOption interface{ toRun(o *runOptions) }
 
 type runOptions struct {
-	id    string
-	idSet bool
+	id         string
+	idSet      bool
+	timeout    time.Duration
+	timeoutSet bool
 }
 
 // IDOption is made by [WithExecutionID].
@@ -26,6 +29,17 @@ type IDOption struct{ id string }
 func WithExecutionID(id string) IDOption { return IDOption{id} }
 
 func (i IDOption) toRun(o *runOptions) { o.id, o.idSet = i.id, true }
+
+// TimeoutOption is made by [WithTimeout].
+type TimeoutOption struct{ d time.Duration }
+
+// WithTimeout bounds the time of the execution, counted from its creation: one that
+// has not ended by then is undone, with an error that matches
+// [context.DeadlineExceeded]. The deadline is recorded with the execution and outlives
+// its instance. Joining an execution by its id changes nothing about it.
+func WithTimeout(d time.Duration) TimeoutOption { return TimeoutOption{d} }
+
+func (t TimeoutOption) toRun(o *runOptions) { o.timeout, o.timeoutSet = t.d, true }
 
 // Run starts an execution and waits for its result. When ctx ends first Run
 // returns its error, and the execution goes on.
@@ -57,14 +71,16 @@ func Start[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], in
 	switch {
 	case o.idSet && o.id == "":
 		return nil, &ConfigError{"execution id", `""`, "an id that is not empty; leave WithExecutionID out to have one made"}
+	case o.timeoutSet && o.timeout <= 0:
+		return nil, &ConfigError{"WithTimeout", o.timeout.String(), "more than zero"}
 	case len(o.id) > e.maxID:
 		return nil, &LimitError{What: "execution id", Bytes: len(o.id), Limit: e.maxID, Field: "MaxIDBytes"}
 	}
-	data, err := e.encodeInput(p.Name, input)
+	data, identity, err := encodeInput(e, p.Name, input)
 	if err != nil {
 		return nil, err
 	}
-	run, err := e.inner.Begin(ctx, p, o.id, data)
+	run, err := e.inner.Begin(ctx, engine.Order{Plan: p, ID: o.id, Input: data, Identity: identity, Timeout: o.timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -83,19 +99,19 @@ func (h *Handle[Out]) ID() string { return h.run.Key().ID }
 // Wait returns what [Run] does. It may be called any number of times.
 func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	var out Out
-	x, errs, err := h.run.Wait(ctx)
+	end, err := h.run.Wait(ctx)
 	if err != nil {
 		return out, err
 	}
-	h.e.inner.Forget(context.WithoutCancel(ctx), x)
-	if x.State != store.Done {
-		return out, newExecutionError(x, errs)
+	h.e.inner.Forget(context.WithoutCancel(ctx), &store.Snapshot{Identity: end.Identity, Head: end.Head})
+	if end.State != store.Done {
+		return out, newExecutionError(end)
 	}
-	if x.Output == nil {
+	if len(end.Output) == 0 && !isMaybe[Out]() {
 		return out, nil
 	}
-	if err := h.e.codec.Decode(x.Output, &out); err != nil {
-		return out, fmt.Errorf("workflow: result of %s: %w", x.Key, err)
+	if out, err = decodeValue[Out](h.e.codec, end.Output); err != nil {
+		return out, fmt.Errorf("workflow: result of %s: %w", end.Key, err)
 	}
 	return out, nil
 }
@@ -105,7 +121,10 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 // is compensated. [Handle.Wait] tells the end. It is an error when the execution
 // has ended, or is being compensated already.
 func (h *Handle[Out]) Cancel(ctx context.Context) error {
-	return h.run.Cancel(ctx)
+	if err := h.e.inner.Send(ctx, h.run.Key(), store.Event{Kind: store.Cancel, At: time.Now()}); err != nil {
+		return fmt.Errorf("workflow: cancel %s: %w", h.run.Key(), err)
+	}
+	return nil
 }
 
 // Status returns the state of the execution as it is recorded, or
@@ -115,5 +134,5 @@ func (h *Handle[Out]) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, fmt.Errorf("workflow: status of %s: %w", h.run.Key(), err)
 	}
-	return newStatus(x, h.e.plans[x.Workflow]), nil
+	return newStatus(x), nil
 }

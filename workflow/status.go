@@ -3,7 +3,7 @@ package workflow
 import (
 	"time"
 
-	"github.com/lockstep-dev/lockstep/internal/plan"
+	"github.com/lockstep-dev/lockstep/internal/machine"
 	"github.com/lockstep-dev/lockstep/store"
 )
 
@@ -22,20 +22,19 @@ type Status struct {
 
 // StepStatus tells how far a step is.
 type StepStatus struct {
+	// Name is the step's name in its workflow, with its item where it is in a loop.
 	Name       string
 	Invoke     store.Progress
 	Compensate store.Progress
 }
 
-func newStatus(x *store.Execution, p *plan.Plan) Status {
+func newStatus(x *machine.State) Status {
 	s := Status{
 		Workflow: x.Workflow, ID: x.ID, State: x.State,
-		CreatedAt: x.CreatedAt, CancelledAt: x.CancelledAt, FinishedAt: x.FinishedAt, Locks: x.Holds,
+		CreatedAt: x.CreatedAt, CancelledAt: x.CancelledAt, FinishedAt: x.FinishedAt, Locks: x.Holds(),
 	}
-	for i, n := range p.Nodes {
-		if n.Kind == plan.StepNode {
-			s.Steps = append(s.Steps, StepStatus{Name: n.Path, Invoke: x.Nodes[i].Invoke, Compensate: x.Nodes[i].Compensate})
-		}
+	for name, n := range x.Steps {
+		s.Steps = append(s.Steps, StepStatus{Name: name, Invoke: n.Invoke, Compensate: n.Compensate})
 	}
 	return s
 }

@@ -166,6 +166,7 @@ func TestStatusTellsOfACancel(t *testing.T) {
 		w := inTurn(body(&journal{}, "a", func(ctx *steps.Context) error { <-ctx.Done(); <-let; return ctx.Err() }))
 		r := start(t, workflow.Config{Workflows: workflow.Set{w}})
 		h := begin(t, r, w, "-", workflow.WithExecutionID("x"))
+		synctest.Wait()
 		if err := h.Cancel(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -52,6 +52,7 @@ func Rules() []struct {
 		{"internal/plan", Rule{}},
 		{"internal/archtest", Rule{}},
 		{"internal/faults", Rule{}},
+		{"internal/simulation", Rule{}},
 		{"internal/machine", Rule{Own: []string{"internal/plan", "store"}}},
 		{"steps", Rule{Own: []string{"container", "internal/plan", "internal/runctx"}}},
 		{"locking", Rule{Own: []string{"locking/driver", "locking/lockmem", "container", "internal/runctx"}, Third: []string{uuid}}},

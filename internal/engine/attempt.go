@@ -18,97 +18,169 @@ var errExited = errors.New("workflow: the step's body called runtime.Goexit")
 // errLeftBehind is the error of a body that went on after its context had ended.
 var errLeftBehind = errors.New("workflow: the step's body did not return after its context had ended; its outcome is unknown")
 
-// flight is an attempt in flight. Only the driving goroutine touches it.
+// flight is an attempt in flight. Whoever has the run touches it, but for what the
+// body's goroutine reads.
 type flight struct {
-	start   machine.StartAttempt
-	scope   *runctx.Scope
-	ctx     context.Context //nolint:containedctx // the attempt's own
-	cancel  context.CancelCauseFunc
-	stop    context.CancelFunc // ends the timeout's timer
-	results chan plan.Result
+	r      *Run
+	start  machine.StartAttempt
+	ctx    runctx.AttemptContext
+	cancel context.CancelCauseFunc
+	input  []byte
+	body   func(ctx context.Context, c plan.Codec, input []byte) plan.Result
+
+	timeout *time.Timer // ends the context
 	grace   *time.Timer // runs once the context has ended
-	landed  bool
+	given   bool        // up: what the body comes to changes nothing
 }
 
-// launch calls a step's body in a goroutine of its own.
+// landing is mail: an attempt has come to its end.
+type landing struct {
+	f   *flight
+	res plan.Result
+}
+
+// timedOut is mail: an attempt has taken too long.
+type timedOut struct {
+	f     *flight
+	after time.Duration
+}
+
+// graceOver is mail: an attempt whose context has ended has not returned.
+type graceOver struct{ f *flight }
+
+// launch makes a call of a step's body ready. The first of them is made by the
+// goroutine that has the run, once it has nothing else to do.
 func (r *Run) launch(c machine.StartAttempt) {
-	step, phase := r.plan.Nodes[c.Node].Step, runctx.Phase(c.Phase)
-	path := r.plan.Nodes[c.Node].Path
-	f := &flight{start: c, scope: r.scope.Attempt(path, c.Ordinal), results: make(chan plan.Result, 1)}
-	attempt := &runctx.Attempt{
-		Workflow: r.key.Workflow, ExecutionID: r.key.ID, Step: path,
-		Phase: phase, Number: c.Number,
-		IdempotencyKey: idempotencyKey(r.key, path, phase),
+	step, phase := r.plan.Nodes[c.Place.Node].Step, runctx.Phase(c.Phase)
+	key := r.s.PlaceKey(c.Place)
+	f := &flight{r: r, start: c, body: step.Invoke}
+	f.ctx.Locks.Init(r.scopes.sequence(r, c.Place.Frame), key, c.Ordinal)
+	f.ctx.Attempt = runctx.Attempt{
+		Workflow: r.key.Workflow, ExecutionID: r.key.ID, Step: r.plan.Nodes[c.Place.Node].Path,
+		Items: r.s.Items(c.Place), Phase: phase, Number: c.Number,
+		IdempotencyKey: idempotencyKey(r.key, key, phase),
 		Logger:         r.e.cfg.Logger,
 	}
-	policy, body := &step.Policy.Invoke, step.Invoke
-	input := machine.Inputs(r.plan, r.x, c.Node)[0]
+	policy := &step.Policy.Invoke
 	if phase == runctx.Compensate {
-		n := r.x.Nodes[c.Node]
-		policy, body, input = &step.Policy.Compensate, step.Compensate, n.Undo
-		attempt.Outcome = outcome(&n)
+		n, _ := r.s.Node(c.Place)
+		policy, f.body, f.input = &step.Policy.Compensate, step.Compensate, n.Undo
+		f.ctx.Attempt.Outcome = outcome(&n)
+	} else {
+		f.input = r.s.StepInput(c.Place)
 	}
-	ctx := runctx.WithScope(runctx.WithAttempt(r.e.base, attempt), f.scope)
-	ctx, f.cancel = context.WithCancelCause(ctx)
-	f.ctx, f.stop = ctx, func() {}
+	ctx, cancel := context.WithCancelCause(r.e.base)
+	f.ctx.Context, f.cancel = ctx, cancel //nolint:fatcontext // each flight has one of its own
 	if policy.Timeout > 0 {
-		f.ctx, f.stop = context.WithTimeoutCause(ctx, policy.Timeout, &runctx.TimeoutError{After: policy.Timeout})
+		f.ctx.End = time.Now().Add(policy.Timeout)
+		f.timeout = time.AfterFunc(policy.Timeout, func() { r.post(timedOut{f, policy.Timeout}) })
 	}
-	r.flight = f
-	go func() {
-		res := plan.Result{Err: errExited}
-		defer func() {
-			f.scope.Returned()
-			f.results <- res
-		}()
-		res = body(f.ctx, r.e.cfg.Codec, input)
+	r.flights[c.Place] = f
+	if r.started != nil {
+		r.e.workers.do(job{r, r.started})
+	}
+	r.started = f
+}
+
+// fly calls the body, and returns what became of it. A body whose context has ended
+// before is not called.
+func (f *flight) fly() (m mail) {
+	if cause := context.Cause(&f.ctx); cause != nil {
+		f.ctx.Locks.Returned()
+		return landing{f, plan.Result{Err: cause}}
+	}
+	res := plan.Result{Err: errExited}
+	exited := true
+	defer func() {
+		f.ctx.Locks.Returned()
+		if exited { // by runtime.Goexit: nobody but a deferred function goes on
+			go f.r.deliver(landing{f, res})
+		}
 	}()
+	res = f.body(&f.ctx, f.r.e.cfg.Codec, f.input)
+	exited = false
+	return landing{f, res}
 }
 
-// channels returns what the driver has to listen to; nil channels are silent.
-func (f *flight) channels() (results <-chan plan.Result, ended <-chan struct{}, grace <-chan time.Time) {
-	if f == nil {
-		return nil, nil, nil
+// deliver handles something in this goroutine, unless another one has the run.
+func (r *Run) deliver(m mail) {
+	if r.take(m) {
+		r.work()
 	}
+}
+
+// cancelFlight ends the context of an attempt, and gives its body time to heed that.
+func (r *Run) cancelFlight(f *flight, cause error) {
 	if f.grace != nil {
-		return f.results, nil, f.grace.C
+		return
 	}
-	return f.results, f.ctx.Done(), nil
+	f.cancel(cause)
+	f.grace = time.AfterFunc(r.e.cfg.CancelGrace, func() { r.post(graceOver{f}) })
 }
 
-// awaitGrace gives the body time to heed the end of its context.
-func (f *flight) awaitGrace(d time.Duration) { f.grace = time.NewTimer(d) }
+func (m timedOut) handle(r *Run) error {
+	if !m.f.given {
+		r.cancelFlight(m.f, &runctx.TimeoutError{After: m.after})
+	}
+	return nil
+}
 
-// giveUp leaves the body behind.
-func (f *flight) giveUp() plan.Result {
-	f.scope.LeaveBehind()
-	return plan.Result{Err: errLeftBehind}
+func (m graceOver) handle(r *Run) error {
+	if m.f.given {
+		return nil
+	}
+	m.f.ctx.Locks.LeaveBehind()
+	if len(r.guards) > 0 {
+		if err := r.fenceOff(m.f.start.Place); err != nil {
+			return err
+		}
+	}
+	return r.landed(m.f, plan.Result{Err: errLeftBehind})
+}
+
+func (m landing) handle(r *Run) error {
+	if m.f.given {
+		return nil
+	}
+	return r.landed(m.f, m.res)
+}
+
+// ground ends what belongs to an attempt, and returns why its context had ended before,
+// if it had.
+func (f *flight) ground() (cause error) {
+	f.given = true
+	cause = context.Cause(&f.ctx)
+	for _, t := range []*time.Timer{f.timeout, f.grace} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	f.cancel(context.Canceled)
+	return cause
 }
 
 // landed makes an event of an attempt's result.
-func (r *Run) landed(res plan.Result) (finished bool, err error) {
-	f := r.flight
-	f.landed = true
-	cause := context.Cause(f.ctx)
-	f.stop()
-	f.cancel(context.Canceled)
-	if f.grace != nil {
-		f.grace.Stop()
-	}
-	if res.Err != nil && errors.Is(cause, ErrInterrupted) {
+func (r *Run) landed(f *flight, res plan.Result) error {
+	cause := f.ground()
+	r.landing = append(r.landing, f)
+	r.e.turns.over(r, f.start.Place)
+	if res.Err != nil && r.e.base.Err() != nil {
 		// The body was stopped, it did not fail: whoever goes on tries again.
-		f.scope.End()
-		r.flight = nil
-		return false, ErrInterrupted
+		return context.Cause(r.e.base)
+	}
+	if len(r.guards) > 0 {
+		if err := r.checkGuards(f.start.Place); err != nil {
+			return err
+		}
 	}
 	if res.Err == nil {
 		return r.happen(machine.Succeeded{
-			Node: f.start.Node, Phase: f.start.Phase,
+			Place: f.start.Place, Phase: f.start.Phase,
 			Output: res.Output, Undo: res.Undo, Skipped: res.Skipped,
 		})
 	}
 	ev := machine.AttemptFailed{
-		Node: f.start.Node, Phase: f.start.Phase, Undo: res.Undo,
+		Place: f.start.Place, Phase: f.start.Phase, Undo: res.Undo,
 		Permanent: res.Permanent, RetryAfter: res.RetryAfter,
 		Unknown: errors.Is(res.Err, errLeftBehind),
 	}
@@ -118,24 +190,21 @@ func (r *Run) landed(res plan.Result) (finished bool, err error) {
 	case errors.As(cause, &timeout):
 		ev.TimedOut = true
 		failure = &runctx.TimeoutError{After: timeout.After, Err: res.Err}
-	case errors.Is(cause, ErrCancelled):
-		failure = errors.Join(ErrCancelled, res.Err)
+	case errors.Is(cause, ErrCancelled), errors.Is(cause, ErrTurned), errors.Is(cause, ErrDeadline):
+		failure = errors.Join(cause, res.Err)
 	}
+	ev.Quiet = errors.Is(cause, ErrTurned) && (errors.Is(res.Err, context.Canceled) || errors.Is(res.Err, ErrTurned))
 	ev.Permanent = ev.Permanent || !r.worthRetrying(f.start, failure)
-	ev.Failure = failureRecord(r.plan.Nodes[f.start.Node].Path, f.start, failure)
-	before := len(r.x.Failures)
-	finished, err = r.happen(ev)
-	if len(r.x.Failures) > before {
-		r.errs = append(r.errs, failure)
-	}
-	return finished, err
+	ev.Failure = failureRecord(r.s.Path(f.start.Place), f.start, failure)
+	r.remember(failure)
+	return r.happen(ev)
 }
 
 // worthRetrying asks the policy's filter, which is user code.
 func (r *Run) worthRetrying(c machine.StartAttempt, failure error) (worth bool) {
-	policy := &r.plan.Nodes[c.Node].Step.Policy.Invoke
+	policy := &r.plan.Nodes[c.Place.Node].Step.Policy.Invoke
 	if c.Phase == machine.Compensate {
-		policy = &r.plan.Nodes[c.Node].Step.Policy.Compensate
+		policy = &r.plan.Nodes[c.Place.Node].Step.Policy.Compensate
 	}
 	if policy.RetryIf == nil {
 		return true
@@ -165,30 +234,4 @@ var keyEscaper = strings.NewReplacer("%", "%25", ":", "%3A")
 // whatever bytes they hold.
 func idempotencyKey(key store.Key, path string, phase runctx.Phase) string {
 	return keyEscaper.Replace(key.Workflow) + ":" + keyEscaper.Replace(key.ID) + ":" + keyEscaper.Replace(path) + ":" + string(phase)
-}
-
-// leave ends a run that cannot go on: the engine stops, or what happened could
-// not be recorded. Where the store outlives the process, the execution's locks,
-// also those that were about to be given back, are left to whoever takes it over,
-// and lapse otherwise.
-func (r *Run) leave(err error) {
-	if f := r.flight; f != nil {
-		r.flight = nil
-		f.stop()
-		f.cancel(err)
-		grace := time.NewTimer(r.e.cfg.CancelGrace)
-		defer grace.Stop()
-		select {
-		case <-f.results:
-		case <-grace.C:
-			f.giveUp()
-		}
-		f.scope.End()
-	}
-	r.depart(r.scope.Surrender())
-	if r.e.info.Durable {
-		r.leaving = departure{lapse: append(r.leaving.lapse, r.leaving.free...)}
-	}
-	r.letGo()
-	r.end(err)
 }

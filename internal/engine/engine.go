@@ -2,15 +2,15 @@
 // of steps, writes of the store and timers, and their ends into the machine's
 // events.
 //
-// An execution is driven by one goroutine, which alone touches its state. A
-// step's body runs in another one, so that it can be left behind.
+// What happens to an execution is put into its run's mail, and handled by one
+// goroutine at a time. A run at which nothing happens has no goroutine; a step's body
+// runs in the goroutine that has handled what led to it, which lets others handle what
+// comes meanwhile, so that a body can be cancelled and left behind.
 package engine
 
 import (
 	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,7 +21,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lockstep-dev/lockstep/container"
-	"github.com/lockstep-dev/lockstep/internal/machine"
 	"github.com/lockstep-dev/lockstep/internal/plan"
 	"github.com/lockstep-dev/lockstep/store"
 )
@@ -35,10 +34,17 @@ var (
 	// ErrCancelled is the cause that ends the context of an attempt whose
 	// execution is cancelled.
 	ErrCancelled = errors.New("workflow: execution cancelled")
+	// ErrTurned is the cause that ends the context of an attempt beside which another
+	// one has failed.
+	ErrTurned = errors.New("workflow: another branch of the execution has failed")
+	// ErrDeadline is the cause that ends the context of an attempt whose execution did
+	// not end by its deadline.
+	ErrDeadline = errors.New("workflow: the execution did not end by its deadline")
 	// ErrIDConflict means that the id was used with another input or workflow.
 	ErrIDConflict = errors.New("workflow: execution id in use with another input")
-	// ErrNotDriven means that this engine does not drive the execution.
-	ErrNotDriven = errors.New("workflow: execution is not running on this engine")
+	// ErrLostLease is the cause that ends contexts when the engine's lease has run out:
+	// another instance may go on with its executions.
+	ErrLostLease = errors.New("workflow: the engine has lost its lease")
 )
 
 // Config is what an engine needs. Package workflow fills in its defaults.
@@ -48,9 +54,12 @@ type Config struct {
 	Container   *container.Container
 	Plans       map[string]*plan.Plan
 	Logger      *slog.Logger
+	Node        string
+	Lease       time.Duration
 	LockLease   time.Duration
 	CancelGrace time.Duration
 	Retention   Retention
+	Keeper      Keeper // nil: the engine runs no guards
 }
 
 // Retention says how long finished executions are kept.
@@ -61,9 +70,17 @@ type Retention struct {
 
 // Engine drives executions.
 type Engine struct {
-	cfg  Config
-	info store.Info
-	node string
+	cfg     Config
+	info    store.Info
+	me      store.Instance
+	timers  *timers
+	workers workers
+	turns   turns
+	macs    sync.Pool
+	waits   waiters
+	tickets tickets
+	senders senders
+	deafen  func() // ends what the keeper tells
 
 	mu      sync.Mutex
 	running bool
@@ -73,34 +90,56 @@ type Engine struct {
 	// creating has the keys whose creation the store has not answered yet; the
 	// channel closes when the run is in runs, or is none.
 	creating map[store.Key]chan struct{}
-	ended    sync.WaitGroup
+	// doubts are executions that may be this engine's, and that nothing here drives,
+	// with the time since when.
+	doubts  map[store.Key]time.Time
+	ended   sync.WaitGroup // runs
+	helpers sync.WaitGroup // the engine's own goroutines
+	claims  chan struct{}  // something may be claimed
+	claimID uint64         // of the next claim; the claiming goroutine's
 
 	stop context.CancelCauseFunc // interrupts everything
 	base context.Context         //nolint:containedctx // the lifetime of what the engine runs
+	past context.Context         //nolint:containedctx // base without its end
+	// life is that of the engine's own goroutines: it ends after base.
+	life context.Context //nolint:containedctx // as its comment says
+	die  context.CancelFunc
 }
 
 // New returns an engine. It starts nothing.
 func New(cfg Config) *Engine {
-	e := &Engine{
-		cfg: cfg, info: cfg.Store.Describe(), node: uuid.NewString(),
-		runs: make(map[store.Key]*Run), creating: make(map[store.Key]chan struct{}),
+	if cfg.Node == "" {
+		cfg.Node = uuid.NewString()
 	}
+	e := &Engine{
+		cfg: cfg, info: cfg.Store.Describe(), me: store.Instance{Node: cfg.Node, Incarnation: uuid.NewString()},
+		runs: make(map[store.Key]*Run), creating: make(map[store.Key]chan struct{}),
+		claims: make(chan struct{}, 1), claimID: 1,
+	}
+	e.timers = newTimers()
+	e.turns.e = e
 	e.base, e.stop = context.WithCancelCause(context.Background())
 	if cfg.Container != nil {
 		e.base = container.WithContext(e.base, cfg.Container)
 	}
+	e.past = context.WithoutCancel(e.base)
+	e.life, e.die = context.WithCancel(context.Background())
 	return e
 }
 
-// Start makes the engine take executions. An engine is started once.
+// Start makes the engine take executions, and go on with those that nobody drives. An
+// engine is started once.
 func (e *Engine) Start(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.running || e.base.Err() != nil {
 		return fmt.Errorf("%w: it was started before; make a new one", ErrNotRunning)
+	}
+	if err := e.openLease(ctx); err != nil {
+		return err
+	}
+	if e.cfg.Keeper != nil {
+		e.deafen = e.cfg.Keeper.Listen(e.tickets.tell)
 	}
 	e.running = true
 	return nil
@@ -110,6 +149,7 @@ func (e *Engine) Start(ctx context.Context) error {
 // has, and then interrupts the rest. It returns the keys of what was interrupted.
 func (e *Engine) Stop(ctx context.Context) []store.Key {
 	e.mu.Lock()
+	was := e.running
 	e.running = false
 	e.mu.Unlock()
 	drained := make(chan struct{})
@@ -121,161 +161,40 @@ func (e *Engine) Stop(ctx context.Context) []store.Key {
 	case <-drained:
 	case <-ctx.Done():
 	}
-	e.stop(ErrInterrupted)
+	e.interrupt(ErrInterrupted)
 	<-drained
+	e.timers.stop()
+	e.workers.stop()
+	if e.deafen != nil {
+		e.deafen()
+	}
+	e.die()
+	e.helpers.Wait()
+	if was {
+		e.closeLease(ctx)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	slices.SortFunc(e.interrupted, compareKeys)
 	return e.interrupted
 }
 
+// interrupt ends the contexts of everything that runs, and the runs.
+func (e *Engine) interrupt(cause error) {
+	e.stop(cause)
+	e.mu.Lock()
+	runs := make([]*Run, 0, len(e.runs))
+	for _, r := range e.runs {
+		runs = append(runs, r)
+	}
+	e.mu.Unlock()
+	for _, r := range runs {
+		r.post(interrupted{cause})
+	}
+}
+
 func compareKeys(a, b store.Key) int {
 	return cmp.Or(cmp.Compare(a.Workflow, b.Workflow), cmp.Compare(a.ID, b.ID))
-}
-
-// Begin creates an execution and drives it. When there is one with its key and
-// input already, that one is returned; with another input it is [ErrIDConflict].
-// An empty id asks for a generated one.
-func (e *Engine) Begin(ctx context.Context, p *plan.Plan, id string, input []byte) (*Run, error) {
-	generated := id == ""
-	if generated {
-		u, err := uuid.NewV7()
-		if err != nil {
-			return nil, fmt.Errorf("workflow: generate an execution id: %w", err)
-		}
-		id = u.String()
-	}
-	r, err := e.admit(p, store.Key{Workflow: p.Name, ID: id})
-	if err != nil {
-		return nil, err
-	}
-	if err := r.create(ctx, input, generated); err != nil {
-		r.abandon(err)
-		return nil, err
-	}
-	return r, nil
-}
-
-// admit registers a run, so that a stop waits for it.
-func (e *Engine) admit(p *plan.Plan, key store.Key) (*Run, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.running {
-		return nil, ErrNotRunning
-	}
-	e.ended.Add(1)
-	return newRun(e, p, key), nil
-}
-
-// create writes the execution with all that follows from its beginning, and
-// claims it in the same write.
-func (r *Run) create(ctx context.Context, input []byte, generated bool) error {
-	now := time.Now()
-	x := &store.Execution{
-		Key: r.key, RunUID: uuid.NewString(), Fingerprint: r.plan.Fingerprint,
-		Codec: r.e.cfg.Codec.Name(), Input: input, InputHash: r.e.hash(input),
-		Generated: generated, CreatedAt: now,
-		Fence: store.Fence{Owner: r.e.node, Epoch: 1, Revision: 1},
-		Head:  store.Head{State: store.NotStarted},
-		Nodes: make([]store.Node, len(r.plan.Nodes)),
-	}
-	for i := range x.Nodes {
-		x.Nodes[i].Invoke.State, x.Nodes[i].Compensate.State = store.StepNotStarted, store.StepDormant
-	}
-	r.x = x
-	created, err := r.e.alone(ctx, r.key)
-	if err != nil {
-		return fmt.Errorf("workflow: create %s: %w", r.key, err)
-	}
-	defer created()
-	if !generated {
-		// What is recorded is not decided again: look before deciding.
-		existing, err := r.e.cfg.Store.Load(ctx, r.key)
-		if err == nil {
-			return r.join(existing)
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("workflow: create %s: %w", r.key, err)
-		}
-	}
-	_, commands, err := r.decide(machine.Begun{}, now)
-	if err != nil {
-		return err
-	}
-	existing, err := r.e.cfg.Store.Create(ctx, x)
-	if err != nil {
-		return fmt.Errorf("workflow: create %s: %w", r.key, err)
-	}
-	if existing != nil {
-		return r.join(existing)
-	}
-	r.e.mu.Lock()
-	r.e.runs[r.key] = r
-	r.e.mu.Unlock()
-	go r.drive(commands)
-	return nil
-}
-
-// alone waits until nobody else of this engine creates the execution: whoever
-// finds it in the store then finds its run too. The answer ends the turn.
-func (e *Engine) alone(ctx context.Context, key store.Key) (end func(), err error) {
-	for {
-		e.mu.Lock()
-		other, taken := e.creating[key]
-		if !taken {
-			mine := make(chan struct{})
-			e.creating[key] = mine
-			e.mu.Unlock()
-			return func() {
-				e.mu.Lock()
-				delete(e.creating, key)
-				e.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		e.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// join makes the run stand for an execution that exists.
-func (r *Run) join(existing *store.Execution) error {
-	if !hmac.Equal(existing.InputHash, r.x.InputHash) || existing.Codec != r.x.Codec {
-		return fmt.Errorf("%w: %s", ErrIDConflict, r.key)
-	}
-	if existing.State.Finished() {
-		r.x, r.errs = existing, nil
-		r.end(nil)
-		return nil
-	}
-	r.e.mu.Lock()
-	first := r.e.runs[r.key]
-	r.e.mu.Unlock()
-	if first == nil {
-		// It ended between the two look-ups, or nobody drives it.
-		again, err := r.e.cfg.Store.Load(context.WithoutCancel(r.e.base), r.key)
-		if err != nil || !again.State.Finished() {
-			return fmt.Errorf("%w: %s", ErrNotDriven, r.key)
-		}
-		r.x, r.errs = again, nil
-		r.end(nil)
-		return nil
-	}
-	r.first = first
-	r.end(nil)
-	return nil
-}
-
-// hash is what tells inputs apart without keeping their text.
-func (e *Engine) hash(input []byte) []byte {
-	h := hmac.New(sha256.New, []byte(e.info.ID))
-	h.Write([]byte(e.cfg.Codec.Name() + "\x00"))
-	h.Write(input)
-	return h.Sum(nil)
 }
 
 // Find returns the run of an execution that this engine drives, or nil.
@@ -285,18 +204,13 @@ func (e *Engine) Find(key store.Key) *Run {
 	return e.runs[key]
 }
 
-// Load returns what is kept of an execution.
-func (e *Engine) Load(ctx context.Context, key store.Key) (*store.Execution, error) {
-	return e.cfg.Store.Load(ctx, key)
-}
-
 // Forget lets a finished execution with a generated id go, once its result has
 // been handed over. When that fails it goes with its retention.
-func (e *Engine) Forget(ctx context.Context, x *store.Execution) {
-	if !x.Generated || x.State == store.Failed {
+func (e *Engine) Forget(ctx context.Context, x *store.Snapshot) {
+	if !x.Generated || x.State == store.Failed || x.Parent != nil {
 		return
 	}
-	if err := e.cfg.Store.Forget(ctx, x.Key); err != nil && !errors.Is(err, store.ErrClosed) {
+	if err := e.cfg.Store.Forget(ctx, x.Key, x.RunUID); err != nil && !errors.Is(err, store.ErrClosed) {
 		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
+	"github.com/lockstep-dev/lockstep/internal/plan"
 	"github.com/lockstep-dev/lockstep/store"
 )
 
@@ -14,35 +15,65 @@ import (
 // waits, and has to be pure.
 const decisionTime = time.Second
 
-// evaluate computes a decision.
-func (r *Run) evaluate(node int) machine.Event {
-	output, stack, err := r.eval(node)
-	if err == nil {
-		return machine.Evaluated{Node: node, Output: output}
+// evaluate computes a decision, or gathers what the branches of a loop gave.
+func (r *Run) evaluate(c machine.Command, _ time.Time) machine.Event {
+	switch c := c.(type) {
+	case machine.Gather:
+		var output []byte
+		f := r.guarded(c.Place, func(n *plan.Node) (err error) {
+			output, err = n.Gather(r.e.cfg.Codec, r.s.Outputs(c.Place))
+			return err
+		})
+		return machine.Gathered{Place: c.Place, Output: output, Failure: f}
+	case machine.Evaluate:
+		var d plan.Decision
+		f := r.guarded(c.Place, func(n *plan.Node) (err error) {
+			d, err = n.Decide(r.e.cfg.Codec, r.s.Inputs(c.Place))
+			return err
+		})
+		return machine.Evaluated{Place: c.Place, Decision: d, Failure: f}
 	}
-	r.errs = append(r.errs, err)
-	f := failureRecord(r.plan.Nodes[node].Path, machine.StartAttempt{Phase: machine.Invoke, Number: 1}, err)
-	f.Stack = string(stack)
-	return machine.Evaluated{Node: node, Failure: &f}
+	return nil
 }
 
-func (r *Run) eval(node int) (output, stack []byte, err error) {
+// guarded runs a user's function, and makes a failure of what goes wrong with it.
+func (r *Run) guarded(at store.Place, fn func(n *plan.Node) error) *store.Failure {
+	stack, err := r.quickly(at, fn)
+	if err == nil {
+		return nil
+	}
+	f := failureRecord(r.s.Path(at), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, err)
+	f.Stack = string(stack)
+	r.remember(err)
+	return &f
+}
+
+// remember keeps an error as it is for those who wait, beside the failure that is
+// about to be added.
+func (r *Run) remember(err error) {
+	if r.errs == nil {
+		r.errs = make(map[int]error)
+	}
+	r.errs[len(r.s.Failures)] = err
+}
+
+func (r *Run) quickly(at store.Place, fn func(n *plan.Node) error) (stack []byte, err error) {
 	start := time.Now()
+	n := &r.plan.Nodes[at.Node]
 	defer func() {
 		if v := recover(); v != nil {
 			stack = debug.Stack()
-			err = fmt.Errorf("workflow: %q panicked: %v", r.plan.Nodes[node].Path, v)
+			err = fmt.Errorf("workflow: %q panicked: %v", n.Path, v)
 			if cause, ok := v.(error); ok {
-				err = fmt.Errorf("workflow: %q panicked: %w", r.plan.Nodes[node].Path, cause)
+				err = fmt.Errorf("workflow: %q panicked: %w", n.Path, cause)
 			}
 		}
 		if took := time.Since(start); err == nil && took > decisionTime {
 			err = fmt.Errorf("workflow: %q took %s: a decision has to be pure and quick, at most %s; do such work in a step",
-				r.plan.Nodes[node].Path, took.Round(time.Millisecond), decisionTime)
+				n.Path, took.Round(time.Millisecond), decisionTime)
 		}
 	}()
-	output, err = r.plan.Nodes[node].Eval(r.e.cfg.Codec, machine.Inputs(r.plan, r.x, node))
-	return output, nil, err
+	return nil, fn(n)
 }
 
 // failureRecord is what is kept of an error.
@@ -51,6 +82,9 @@ func failureRecord(path string, c machine.StartAttempt, err error) store.Failure
 	f.Chain = chain(f.Chain, err)
 	return f
 }
+
+// FailureOf is what is kept of an error that came from outside.
+func FailureOf(err error) store.Failure { return failureRecord("", machine.StartAttempt{}, err) }
 
 // chain lists an error and those it wraps, itself first.
 func chain(list []store.ErrorRecord, err error) []store.ErrorRecord {

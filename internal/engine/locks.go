@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
@@ -13,6 +14,17 @@ import (
 // then lapses with its lease, since nobody renews it any more.
 const giveBackTime = 5 * time.Second
 
+// scopes are the owners of an execution's locks: its frames.
+type scopes struct {
+	root   *runctx.Scope
+	frames map[store.FrameID]*runctx.Scope // but for frame 0
+	// freeing has the holds of the errands that give them back, as far as this process
+	// has them.
+	freeing map[uint32][]runctx.Hold
+	// gone are holds of guards that have been left.
+	gone []runctx.Hold
+}
+
 // departure is what an execution has no use for any more. It is acted upon when
 // that is recorded.
 type departure struct {
@@ -20,11 +32,36 @@ type departure struct {
 	lapse []runctx.Hold // to be left to their leases
 }
 
+func (s *scopes) open(r *Run) {
+	s.root = runctx.NewRoot(r.e.info.ID, r.s.RunUID, r.s.Epoch, r.e.cfg.LockLease)
+}
+
+// sequence returns the scope of a frame.
+func (s *scopes) sequence(r *Run, id store.FrameID) *runctx.Scope {
+	if id == 0 {
+		return s.root
+	}
+	if scope := s.frames[id]; scope != nil {
+		return scope
+	}
+	f := r.s.Frame(id)
+	parent := s.sequence(r, f.Parent.Frame)
+	if g := r.guards[f.Parent]; g != nil {
+		parent = g.scope
+	}
+	scope := parent.Sequence(r.s.PlaceKey(f.Parent) + "." + itoa(f.Branch))
+	if s.frames == nil {
+		s.frames = make(map[store.FrameID]*runctx.Scope)
+	}
+	s.frames[id] = scope
+	return scope
+}
+
 // depart sorts holds that no scope keeps any more. A lock that a body believes to
-// have which was left behind must not be handed on while its lease runs.
+// have which was left behind must not be handed on while its lease runs (I4).
 func (r *Run) depart(list []runctx.Hold) {
 	for _, h := range list {
-		if r.scope.Occupied(h) {
+		if r.scopes.root.Occupied(h) {
 			r.leaving.lapse = append(r.leaving.lapse, h)
 		} else {
 			r.leaving.free = append(r.leaving.free, h)
@@ -32,51 +69,75 @@ func (r *Run) depart(list []runctx.Hold) {
 	}
 }
 
-// settleLocks ends the scope of an attempt that has landed, and writes into the
-// change which locks the execution has and which it is about to give back. What
-// is left to its lease is in no record: there is nothing to be done about it.
-func (r *Run) settleLocks(change *store.Change, commands []machine.Command) {
-	if f := r.flight; f != nil && f.landed {
-		if pauses(commands) {
-			// A retry that is not immediate must not keep others waiting.
-			r.depart(f.scope.Pause(f.first()))
-		} else {
-			f.scope.End()
+// settleLocks ends the scopes of attempts that have landed and of frames that have
+// ended, and writes into the change which locks the execution has and which it is
+// about to give back. What is left to its lease is in no record: there is nothing to
+// be done about it.
+func (r *Run) settleLocks([]machine.Command) {
+	for _, f := range r.landing {
+		if r.flights[f.start.Place] == f {
+			delete(r.flights, f.start.Place)
 		}
-		r.flight = nil
+		n, _ := r.s.Node(f.start.Place)
+		if n.Invoke.Waits == store.WaitingForRetry || n.Compensate.Waits == store.WaitingForRetry {
+			// A retry that is not immediate must not keep others waiting.
+			r.depart(f.ctx.Locks.Pause(f.first()))
+		} else {
+			f.ctx.Locks.End()
+		}
 	}
-	if finishes(commands) {
-		r.depart(r.scope.Surrender())
+	r.landing = r.landing[:0]
+	if ended := r.s.TakeEnded(); len(ended) > 0 {
+		slices.Sort(ended)
+		for _, id := range slices.Backward(ended) { // what stands in another one comes first
+			r.unguard(func(at store.Place) bool { return at.Frame == id })
+			r.endScope(id)
+		}
 	}
-	change.Head.Holds = records(r.scope.Records())
-	change.Head.Leaving = holdRecords(r.leaving.free)
-	r.x.Holds, r.x.Leaving = change.Head.Holds, change.Head.Leaving
+	if len(r.guards) > 0 {
+		r.unguard(func(store.Place) bool { return true })
+	}
+	if r.scopes.root.Quiet() {
+		return
+	}
+	r.noteHolds(0, r.scopes.root)
+	for id, scope := range r.scopes.frames {
+		r.noteHolds(id, scope)
+	}
+	if len(r.leaving.free) > 0 {
+		r.scopes.free(r.s.AddErrand(store.Errand{Kind: store.ReleaseLocks, Holds: holdRecords(r.leaving.free)}), r.leaving.free)
+		r.leaving.free = nil
+	}
+}
+
+// endScope takes the locks of a frame that has ended. Frame 0 ends with the execution.
+func (r *Run) endScope(id store.FrameID) {
+	switch scope := r.scopes.frames[id]; {
+	case id == 0 && r.s.State.Finished():
+		r.depart(r.scopes.root.Surrender())
+	case scope != nil:
+		r.depart(scope.Surrender())
+		r.s.SetHolds(id, nil)
+		delete(r.scopes.frames, id)
+	}
+}
+
+func (r *Run) noteHolds(id store.FrameID, scope *runctx.Scope) {
+	holds := records(scope.Records())
+	if !slices.Equal(holds, r.s.Frame(id).Holds) {
+		r.s.SetHolds(id, holds)
+	}
+}
+
+func (s *scopes) free(errand uint32, list []runctx.Hold) {
+	if s.freeing == nil {
+		s.freeing = make(map[uint32][]runctx.Hold)
+	}
+	s.freeing[errand] = list
 }
 
 // first is the ordinal of the first attempt of the flight's phase.
 func (f *flight) first() uint64 { return f.start.Ordinal - uint64(f.start.Number-1) }
-
-// giveBack lets go of locks whose departure is recorded. The end of an execution
-// records that they are gone; in its midst the next write does.
-func (r *Run) giveBack(last bool) error {
-	recorded := len(r.x.Leaving) > 0
-	r.letGo()
-	r.x.Leaving = nil
-	if !last || !recorded {
-		return nil
-	}
-	return r.commit(store.Change{Head: r.x.Head})
-}
-
-// letGo acts upon the departure.
-func (r *Run) letGo() {
-	left := r.leaving
-	r.leaving = departure{}
-	abandon(left.lapse)
-	if len(left.free) > 0 {
-		freeHolds(r.e.cfg.Logger.With("execution", r.key.String()).Warn, left.free)
-	}
-}
 
 // abandon leaves holds to their leases. It is not remembered which: a body that
 // returns before one has lapsed would spare others the rest of a lease at most.
@@ -98,15 +159,6 @@ func freeHolds(warn func(msg string, args ...any), list []runctx.Hold) {
 			warn("workflow: could not give a lock back; it lapses with its lease", "key", rec.Key, "provider", rec.Provider, "error", err)
 		}
 	}
-}
-
-func pauses(commands []machine.Command) bool {
-	for _, c := range commands {
-		if _, ok := c.(machine.WakeAt); ok {
-			return true
-		}
-	}
-	return false
 }
 
 func holdRecords(list []runctx.Hold) []store.Hold {

@@ -4,85 +4,405 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
 	"github.com/lockstep-dev/lockstep/internal/plan"
-	"github.com/lockstep-dev/lockstep/internal/runctx"
 	"github.com/lockstep-dev/lockstep/store"
 )
 
 // Run is an execution as this engine knows it.
+//
+// Invariants:
+//  1. One goroutine at a time has the run: from setting busy, under mu, until it
+//     finds no mail and clears it, under mu. It alone touches what is below "the
+//     run's".
+//  2. What is in memory is ahead of the store only while a goroutine has the run.
 type Run struct {
 	e    *Engine
 	plan *plan.Plan
 	key  store.Key
+	done chan struct{} // closed when the run has ended
 
-	cancels chan chan error // requests to cancel
-	done    chan struct{}   // closed when the run has ended
+	mu   sync.Mutex
+	mail []mail
+	busy bool
 
-	// What follows belongs to the driving goroutine until done is closed.
-	x      *store.Execution
-	errs   []error // of x.Failures, as they were before they were stored
-	err    error   // why the run ended without the execution having finished
-	first  *Run    // the run that drives the execution, when this one joined it
-	writes uint64
-	scope  *runctx.Scope
-	// leaving is no scope's any more, and not let go yet.
-	leaving departure
-	flight  *flight     // the attempt in flight
-	wake    *time.Timer // when the next retry is due
+	// The run's.
+	s        *machine.State
+	errs     map[int]error // of s.Failures, as they were before they were stored
+	err      error         // why the run ended without the execution having finished
+	joined   bool          // it stands for an execution that is there already
+	first    *Run          // the run that drives that one, where it is in this engine
+	over     bool
+	writes   uint64
+	scopes   scopes
+	leaving  departure
+	flights  map[store.Place]*flight
+	started  *flight   // is to be flown by the goroutine that has the run
+	landing  []*flight // have landed with what is being recorded
+	guards   map[store.Place]*guard
+	lost     []store.Place     // guards whose locks a claim did not find
+	commands []machine.Command // used again
+	going    error             // why the run ends, once its bodies have returned
+	inbox    []store.Message   // that have come early, or were not looked at
+	read     []string          // messages whose consumption is not recorded
+	later    time.Time         // when errands are tried again that failed
+
+	// Of the engine's timers.
+	wakeAt time.Time
+	place  int
+}
+
+// mail is something that happens to a run.
+type mail interface {
+	// handle returns an error when the run cannot go on.
+	handle(r *Run) error
 }
 
 func newRun(e *Engine, p *plan.Plan, key store.Key) *Run {
-	return &Run{e: e, plan: p, key: key, cancels: make(chan chan error), done: make(chan struct{})}
+	return &Run{e: e, plan: p, key: key, done: make(chan struct{})}
 }
 
 // Key identifies the execution.
 func (r *Run) Key() store.Key { return r.key }
 
-// Wait waits for the end of the execution, and returns what is kept of it and the
-// errors it came to. An error means that there is no end to tell of.
-func (r *Run) Wait(ctx context.Context) (*store.Execution, []error, error) {
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return nil, nil, fmt.Errorf("workflow: wait for %s: %w", r.key, context.Cause(ctx))
+// post has something handled, in another goroutine.
+func (r *Run) post(m mail) {
+	if r.take(m) {
+		r.e.workers.do(job{r: r})
 	}
-	if r.first != nil {
-		return r.first.Wait(ctx)
-	}
-	return r.x, r.errs, r.err
 }
 
-// Cancel asks for compensation, and returns when the request is recorded.
-func (r *Run) Cancel(ctx context.Context) error {
-	if r.first != nil {
-		return r.first.Cancel(ctx)
+// take puts something into the mail. It answers true when the caller has the run now,
+// and must work.
+func (r *Run) take(m mail) (mine bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mail = append(r.mail, m)
+	if r.busy {
+		return false
 	}
-	answer := make(chan error, 1)
-	select {
-	case r.cancels <- answer:
-	case <-r.done:
-		return fmt.Errorf("workflow: cancel %s: it has ended", r.key)
-	case <-ctx.Done():
-		return ctx.Err()
+	r.busy = true
+	return true
+}
+
+// work handles the mail of a run that the caller has. An attempt that is started by
+// what it handles is made in this goroutine, which does not have the run meanwhile.
+func (r *Run) work() {
+	var next *flight
+	for {
+		r.mu.Lock()
+		if len(r.mail) == 0 {
+			r.busy = false
+			r.mu.Unlock()
+			if next == nil {
+				return
+			}
+			if !r.take(next.fly()) {
+				return
+			}
+			next = nil
+			continue
+		}
+		m := r.mail[0]
+		r.mail = slices.Delete(r.mail, 0, 1) // its memory is used again
+		r.mu.Unlock()
+		if started := r.handle(m); started != nil {
+			if next != nil {
+				r.e.workers.do(job{r, next})
+			}
+			next = started
+		}
 	}
-	select {
-	case err := <-answer:
+}
+
+// fly makes an attempt and handles what follows from it.
+func (r *Run) fly(f *flight) {
+	if r.take(f.fly()) {
+		r.work()
+	}
+}
+
+// handle answers with an attempt that is to be made by the caller.
+func (r *Run) handle(m mail) *flight {
+	if r.over {
+		if c, ok := m.(interface{ tooLate(r *Run) }); ok {
+			c.tooLate(r)
+		}
+		return nil
+	}
+	if r.going != nil {
+		r.see(m)
+		return nil
+	}
+	if err := m.handle(r); err != nil {
+		r.leave(err)
+	}
+	next := r.started
+	r.started = nil
+	return next
+}
+
+// begun is mail: the execution has been created.
+type begun struct{ commands []machine.Command }
+
+func (m begun) handle(r *Run) error { return r.after(m.commands) }
+
+// woke is mail: something is due.
+type woke struct{}
+
+func (woke) handle(r *Run) error {
+	r.wakeAt = time.Time{}
+	if !r.later.IsZero() && !r.later.After(time.Now()) {
+		r.later = time.Time{}
+		if err := r.settle(); err != nil || r.over {
+			return err
+		}
+	}
+	if due := r.s.NextDue(); due.IsZero() || due.After(time.Now()) {
+		r.wait()
+		return nil
+	}
+	return r.happen(machine.Woken{})
+}
+
+// interrupted is mail: the engine stops, or its lease has run out.
+type interrupted struct{ cause error }
+
+func (m interrupted) handle(*Run) error { return m.cause }
+
+// adopted is mail: the execution was claimed.
+type adopted struct{ unclean bool }
+
+func (m adopted) handle(r *Run) error {
+	r.open()
+	if r.s.State.Finished() {
+		if err := r.readInbox(); err != nil || !r.s.State.Finished() || r.over {
+			return err
+		}
+		return r.settle()
+	}
+	if err := r.takeOver(); err != nil {
+		r.e.cfg.Logger.Warn("workflow: the locks of an execution that was claimed could not be taken over; trying again",
+			"execution", r.key.String(), "error", err)
+		time.AfterFunc(lockPause, func() { r.post(m) })
+		return nil
+	}
+	// What is lost is lost before anything goes on; what follows from it is in what
+	// follows from the claim.
+	for _, at := range r.lost {
+		if n, _ := r.s.Node(at); len(n.Holds) == 0 {
+			continue
+		}
+		r.remember(ErrGuardLost)
+		f := failureRecord(r.s.Path(at), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, ErrGuardLost)
+		if _, err := r.decide(machine.LocksLost{Place: at, Failure: f}, time.Now()); err != nil {
+			return err
+		}
+	}
+	r.lost = nil
+	return r.happen(machine.Recovered{Unclean: m.unclean})
+}
+
+// open makes what a run needs that has its state.
+func (r *Run) open() {
+	r.scopes.open(r)
+	r.flights = make(map[store.Place]*flight, 1)
+}
+
+// happen lets an event take its course: decide, commit, obey.
+func (r *Run) happen(ev machine.Event) error {
+	commands, err := r.decide(ev, time.Now())
+	if err != nil {
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	}
+	return r.record(commands)
+}
+
+// record commits what was decided, and does what may only be done then.
+func (r *Run) record(commands []machine.Command) error {
+	r.settleLocks(commands)
+	if err := r.commit(); err != nil {
+		return err
+	}
+	return r.after(commands)
+}
+
+// after does what may only be done once it is recorded.
+func (r *Run) after(commands []machine.Command) error {
+	if err := r.settle(); err != nil || r.over {
+		return err
+	}
+	r.obey(commands)
+	if r.over {
+		return nil
+	}
+	if r.e.base.Err() != nil {
+		return context.Cause(r.e.base)
+	}
+	if len(r.inbox) > 0 {
+		return r.readInbox()
+	}
+	return nil
+}
+
+// memories are for decisions.
+var memories = sync.Pool{New: func() any { return new(machine.Memory) }}
+
+// decide asks the machine what follows, and evaluates the decisions among it, so
+// that they are part of the change. The state in memory is the changed one from
+// here on.
+func (r *Run) decide(ev machine.Event, now time.Time) ([]machine.Command, error) {
+	memory, ok := memories.Get().(*machine.Memory)
+	if !ok {
+		memory = new(machine.Memory)
+	}
+	defer memories.Put(memory)
+	commands := r.commands[:0]
+	var undecided []machine.Command
+	for {
+		if ev != nil {
+			failures := len(r.s.Failures)
+			d, err := machine.DecideIn(memory, r.s, ev, now)
+			if err != nil {
+				return nil, err
+			}
+			if r.s.Apply(d); len(r.s.Failures) == failures {
+				delete(r.errs, failures) // it came to nothing
+			}
+			for _, c := range d.Commands {
+				switch c.(type) {
+				case machine.Evaluate, machine.Gather:
+					undecided = append(undecided, c)
+				default:
+					commands = append(commands, c)
+				}
+			}
+		}
+		if len(undecided) == 0 || r.s.State != store.Invoking {
+			break // an execution that has turned round decides nothing more
+		}
+		ev = r.evaluate(undecided[0], now)
+		undecided = undecided[1:]
+	}
+	if r.s.State != store.Invoking && len(commands) > 0 {
+		var err error
+		if commands, err = r.withdraw(commands, now); err != nil {
+			return nil, err
+		}
+	}
+	r.retain()
+	r.commands = commands[:0]
+	return commands, nil
+}
+
+// retain says how long a finished execution is kept. A failed one stays until it
+// is purged, a child until its parent has ended.
+func (r *Run) retain() {
+	keep := r.e.cfg.Retention.Given
+	if r.s.Generated {
+		keep = r.e.cfg.Retention.Generated
+	}
+	if s := r.s.State; (s == store.Done || s == store.Reverted) && r.s.Parent == nil {
+		r.s.ForgetAt = r.s.FinishedAt.Add(keep)
 	}
 }
 
-// abandon ends a run that was never driven.
-func (r *Run) abandon(err error) { r.end(err) }
+// commitAttempts and commitPause are how often a write is sent whose answer did not
+// come, and the first pause between; each further one is twice as long.
+const (
+	commitAttempts = 8
+	commitPause    = 5 * time.Millisecond
+)
+
+// writes are batches of one, which are used again.
+var writes = sync.Pool{New: func() any { return new([1]store.Write) }}
+
+func (r *Run) commit() error {
+	r.writes++
+	r.s.DueAt = r.s.NextDue()
+	batch, ok := writes.Get().(*[1]store.Write)
+	if !ok {
+		batch = new([1]store.Write)
+	}
+	defer func() {
+		batch[0] = store.Write{}
+		writes.Put(batch)
+	}()
+	batch[0] = store.Write{Key: r.key, Fence: r.s.Fence, ID: r.writes, Head: r.s.Head, Cells: r.s.Flush(), Consumed: r.read}
+	batch[0].Release = r.s.State.Finished() && !r.s.Unsettled
+	pause := commitPause
+	for attempt := 1; ; attempt++ {
+		err := r.e.cfg.Store.Commit(r.e.past, batch[:])[0]
+		if err == nil {
+			break
+		}
+		known := errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrClosed)
+		if known || attempt == commitAttempts || r.e.base.Err() != nil {
+			return fmt.Errorf("workflow: record what happened to %s: %w", r.key, err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-r.e.base.Done():
+		}
+		pause *= 2
+	}
+	r.read = nil
+	r.s.Revision++
+	r.wait()
+	return nil
+}
+
+// wait has the run woken when something is due.
+func (r *Run) wait() {
+	at := r.s.DueAt
+	if !r.later.IsZero() && (at.IsZero() || r.later.Before(at)) {
+		at = r.later
+	}
+	r.e.timers.set(r, at)
+}
+
+// obey carries out what may only be done once it is recorded.
+func (r *Run) obey(commands []machine.Command) {
+	for _, c := range commands {
+		switch c := c.(type) {
+		case machine.Park:
+			r.post(parkNow{c.Place}) // what follows from it comes after what follows here
+		case machine.StartAttempt:
+			if r.e.base.Err() == nil { // an engine that stops starts nothing more
+				r.launch(c)
+			}
+		case machine.CancelAttempt:
+			if f := r.flights[c.Place]; f != nil {
+				r.cancelFlight(f, cancelCause(c.Cause))
+			}
+		case machine.AwaitTurn:
+			r.e.turns.ask(r, c)
+		case machine.Finish:
+		}
+	}
+}
+
+func cancelCause(c machine.CancelCause) error {
+	switch c {
+	case machine.Failed:
+		return ErrTurned
+	case machine.PastTheTime:
+		return ErrDeadline
+	case machine.LockLost:
+		return ErrGuardLost
+	}
+	return ErrCancelled
+}
 
 // end tells those who wait.
 func (r *Run) end(err error) {
-	r.err = err
-	close(r.done)
+	r.err, r.over = err, true
+	r.e.timers.set(r, time.Time{})
+	defer close(r.done) // who is told finds it gone from the runs
 	r.e.mu.Lock()
 	if r.e.runs[r.key] == r {
 		delete(r.e.runs, r.key)
@@ -94,143 +414,5 @@ func (r *Run) end(err error) {
 	r.e.ended.Done()
 }
 
-// drive runs the execution to its end.
-func (r *Run) drive(commands []machine.Command) {
-	r.scope = runctx.NewRoot(r.e.info.ID, r.x.RunUID, r.x.Epoch, r.e.cfg.LockLease)
-	r.wake = time.NewTimer(0)
-	r.wake.Stop()
-	defer r.wake.Stop()
-	finished := r.obey(commands)
-	for !finished {
-		var err error
-		finished, err = r.step()
-		if err != nil {
-			r.leave(err)
-			return
-		}
-	}
-	r.end(nil)
-}
-
-// step waits for the next thing to happen and acts on it.
-func (r *Run) step() (finished bool, err error) {
-	results, ended, grace := r.flight.channels()
-	select {
-	case res := <-results:
-		return r.landed(res)
-	case <-ended:
-		r.flight.awaitGrace(r.e.cfg.CancelGrace)
-		return false, nil
-	case <-grace:
-		return r.landed(r.flight.giveUp())
-	case answer := <-r.cancels:
-		finished, err := r.happen(machine.CancelRequested{})
-		if errors.Is(err, machine.ErrIllegal) {
-			answer <- fmt.Errorf("workflow: cancel %s: %w", r.key, err)
-			return false, nil
-		}
-		answer <- err
-		return finished, err
-	case <-r.wake.C:
-		return r.happen(machine.Woken{})
-	case <-r.e.base.Done():
-		return false, ErrInterrupted
-	}
-}
-
-// happen lets an event take its course: decide, commit, obey.
-func (r *Run) happen(ev machine.Event) (finished bool, err error) {
-	change, commands, err := r.decide(ev, time.Now())
-	if err != nil {
-		return false, err
-	}
-	r.settleLocks(&change, commands)
-	if err := r.commit(change); err != nil {
-		return false, err
-	}
-	if err := r.giveBack(finishes(commands)); err != nil {
-		return false, err
-	}
-	finished = r.obey(commands)
-	if !finished && r.e.base.Err() != nil {
-		return false, ErrInterrupted
-	}
-	return finished, nil
-}
-
-// decide asks the machine what follows, and evaluates the decisions among it, so
-// that they are part of the change. The state in memory is the changed one from
-// here on.
-func (r *Run) decide(ev machine.Event, now time.Time) (store.Change, []machine.Command, error) {
-	var change store.Change
-	var commands []machine.Command
-	for ev != nil {
-		d, err := machine.Decide(r.plan, r.x, ev, now)
-		if err != nil {
-			return change, nil, err
-		}
-		r.x.Apply(d.Change)
-		change.Merge(d.Change)
-		ev = nil
-		for _, c := range d.Commands {
-			if eval, ok := c.(machine.Evaluate); ok {
-				ev = r.evaluate(eval.Node)
-				continue
-			}
-			commands = append(commands, c)
-		}
-	}
-	r.retain(&change)
-	return change, commands, nil
-}
-
-// retain says how long a finished execution is kept. A failed one stays until it
-// is purged.
-func (r *Run) retain(change *store.Change) {
-	keep := r.e.cfg.Retention.Given
-	if r.x.Generated {
-		keep = r.e.cfg.Retention.Generated
-	}
-	if s := change.Head.State; s == store.Done || s == store.Reverted {
-		change.Head.ForgetAt = change.Head.FinishedAt.Add(keep)
-		r.x.ForgetAt = change.Head.ForgetAt
-	}
-}
-
-func (r *Run) commit(change store.Change) error {
-	r.writes++
-	w := store.Write{Key: r.key, Fence: r.x.Fence, ID: r.writes, Change: change}
-	if err := r.e.cfg.Store.Commit(context.WithoutCancel(r.e.base), w); err != nil {
-		return fmt.Errorf("workflow: record what happened to %s: %w", r.key, err)
-	}
-	r.x.Revision++
-	return nil
-}
-
-// obey carries out what may only be done once it is recorded.
-func (r *Run) obey(commands []machine.Command) (finished bool) {
-	for _, c := range commands {
-		switch c := c.(type) {
-		case machine.StartAttempt:
-			if r.e.base.Err() == nil { // an engine that stops starts nothing more
-				r.launch(c)
-			}
-		case machine.CancelAttempt:
-			r.flight.cancel(ErrCancelled)
-		case machine.WakeAt:
-			r.wake.Reset(time.Until(c.At))
-		case machine.Finish:
-			finished = true
-		}
-	}
-	return finished
-}
-
-func finishes(commands []machine.Command) bool {
-	for _, c := range commands {
-		if _, ok := c.(machine.Finish); ok {
-			return true
-		}
-	}
-	return false
-}
+// abandon ends a run that was never driven.
+func (r *Run) abandon(err error) { r.end(err) }

@@ -3,6 +3,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,51 +11,77 @@ import (
 	"github.com/lockstep-dev/lockstep/store"
 )
 
-// Event is something that happened to an execution.
-type Event interface {
-	apply(t *transition) error
-}
+var zero time.Time
 
 // Begun starts an execution.
 type Begun struct{}
 
 func (Begun) apply(t *transition) error {
-	if t.x.State != store.NotStarted {
+	if t.s.State != store.NotStarted {
 		return errors.New("it has begun already")
 	}
 	t.head().State = store.Invoking
-	t.advance(0)
+	t.head().Frames = 1
+	t.setFrame(0, store.Frame{State: store.FrameRunning})
+	t.advance(0, 0)
 	return nil
 }
 
 // Evaluated answers an [Evaluate] command.
 type Evaluated struct {
-	Node    int
+	Place    store.Place
+	Decision plan.Decision
+	Failure  *store.Failure // nil when there is a decision
+}
+
+func (e Evaluated) apply(t *transition) error {
+	n, err := t.expect(e.Place)
+	if err != nil {
+		return err
+	}
+	if n.Invoke.State != store.StepInvoking || n.Invoke.Waits != store.NotWaiting || n.Count > 0 || n.Invoke.Attempts > 0 {
+		return t.notDue(e.Place, "its decision is made")
+	}
+	if e.Failure != nil {
+		return t.undecided(e.Place, n, *e.Failure)
+	}
+	t.decided(e.Place, n, e.Decision)
+	return nil
+}
+
+func (t *transition) undecided(at store.Place, n node, f store.Failure) error {
+	n.Invoke.State = store.StepFailed
+	t.setNode(at, n)
+	t.fail(f, Failed)
+	return nil
+}
+
+// Gathered answers a [Gather] command.
+type Gathered struct {
+	Place   store.Place
 	Output  []byte
 	Failure *store.Failure // nil when there is an output
 }
 
-func (e Evaluated) apply(t *transition) error {
-	n, err := t.expect(e.Node, plan.DecisionNode, Invoke)
+func (e Gathered) apply(t *transition) error {
+	n, err := t.expect(e.Place, plan.EachNode)
 	if err != nil {
 		return err
 	}
-	if e.Failure != nil {
-		n.Invoke.State = store.StepFailed
-		t.setNode(e.Node, n)
-		t.fail(*e.Failure)
-		t.unwind(e.Node)
-		return nil
+	if n.Invoke.State != store.StepInvoking || n.open > 0 || n.next < n.Count {
+		return t.notDue(e.Place, "it has not come to its end")
 	}
-	n.Invoke.State, n.Output = store.StepDone, e.Output
-	t.setNode(e.Node, n)
-	t.advance(e.Node + 1)
+	if e.Failure != nil {
+		return t.undecided(e.Place, n, *e.Failure)
+	}
+	n.Output = e.Output
+	t.leave(e.Place, n)
 	return nil
 }
 
 // Succeeded is the good end of an attempt.
 type Succeeded struct {
-	Node    int
+	Place   store.Place
 	Phase   Phase
 	Output  []byte // of an invoke
 	Undo    []byte // of an invoke
@@ -62,32 +89,60 @@ type Succeeded struct {
 }
 
 func (e Succeeded) apply(t *transition) error {
-	n, err := t.expect(e.Node, plan.StepNode, e.Phase)
+	n, err := t.expectAttempt(e.Place, e.Phase)
 	if err != nil {
 		return err
 	}
+	clearSuspect(progress(&n.Node, e.Phase))
 	if e.Phase == Compensate {
 		n.Compensate.State = store.StepReverted
-		t.setNode(e.Node, n)
-		t.unwind(e.Node)
+		t.setNode(e.Place, n)
+		t.below(e.Place)
 		return nil
 	}
-	n.Invoke.State, n.Output, n.Undo = store.StepDone, e.Output, e.Undo
-	if e.Skipped {
+	n.Undo = e.Undo
+	step := t.plan().Nodes[e.Place.Node].Step
+	switch {
+	case e.Skipped:
 		n.Invoke.State, n.Undo = store.StepSkipped, nil
+	case step.Asynchronous:
+		return t.await(e.Place, n, step)
+	default:
+		n.Invoke.State, n.Output = store.StepDone, e.Output
 	}
-	t.setNode(e.Node, n)
-	if t.head().State == store.WaitingToCompensate {
-		t.unwind(e.Node + 1)
+	t.setNode(e.Place, n)
+	t.landed(e.Place)
+	return nil
+}
+
+// await has an asynchronous step wait for its result.
+func (t *transition) await(at store.Place, n node, step *plan.Step) error {
+	if t.head().State != store.Invoking {
+		n.Invoke.State, n.Unknown = store.StepFailed, true
+		t.setNode(at, n)
+		t.turned()
 		return nil
 	}
-	t.advance(e.Node + 1)
+	n.Invoke.Waits = store.WaitingOutside
+	if step.Await > 0 {
+		n.Invoke.DueAt = t.now.Add(step.Await)
+	}
+	t.setNode(at, n)
 	return nil
+}
+
+// landed goes on behind an invoke that has come to its result.
+func (t *transition) landed(at store.Place) {
+	if t.head().State == store.Invoking {
+		t.behind(at)
+		return
+	}
+	t.turned()
 }
 
 // AttemptFailed is the bad end of an attempt.
 type AttemptFailed struct {
-	Node    int
+	Place   store.Place
 	Phase   Phase
 	Failure store.Failure
 	Undo    []byte // kept by an invoke in spite of its error
@@ -99,13 +154,22 @@ type AttemptFailed struct {
 	Unknown bool
 	// TimedOut says that the attempt's timeout ended it.
 	TimedOut bool
+	// Quiet says that the failure tells nothing: the attempt has only heeded the end of
+	// its context.
+	Quiet bool
 }
 
 func (e AttemptFailed) apply(t *transition) error {
-	n, err := t.expect(e.Node, plan.StepNode, e.Phase)
+	n, err := t.expectAttempt(e.Place, e.Phase)
 	if err != nil {
 		return err
 	}
+	clearSuspect(progress(&n.Node, e.Phase))
+	t.attemptFailed(e, n)
+	return nil
+}
+
+func (t *transition) attemptFailed(e AttemptFailed, n node) {
 	if e.Phase == Invoke {
 		n.Unknown = n.Unknown || e.Unknown
 		if e.Undo != nil {
@@ -113,29 +177,33 @@ func (e AttemptFailed) apply(t *transition) error {
 		}
 	}
 	if t.retry(e, n) {
-		return nil
+		return
 	}
-	t.fail(e.Failure)
-	progress(&n, e.Phase).State = store.StepFailed
+	p := progress(&n.Node, e.Phase)
+	p.State, p.Waits, p.DueAt = store.StepFailed, store.NotWaiting, zero
 	if e.TimedOut && e.Phase == Invoke {
-		n.Invoke.State = store.StepTimeout
+		p.State = store.StepTimeout
 	}
-	t.setNode(e.Node, n)
-	if e.Phase == Invoke {
-		t.unwind(e.Node + 1)
-	} else {
-		t.unwind(e.Node)
+	t.setNode(e.Place, n)
+	switch {
+	case e.Phase == Invoke && e.Quiet:
+		t.turn(Failed)
+		return
+	case e.Phase == Invoke:
+		t.fail(e.Failure, Failed)
+		return
 	}
-	return nil
+	t.d.failures = append(t.d.failures, e.Failure)
+	t.below(e.Place)
 }
 
 // retry enables another attempt, now or later, where the policy has one.
-func (t *transition) retry(e AttemptFailed, n store.Node) bool {
+func (t *transition) retry(e AttemptFailed, n node) bool {
 	if e.Permanent || (e.Phase == Invoke && t.head().State != store.Invoking) {
 		return false
 	}
-	policy, p := attempts(t.plan.Nodes[e.Node].Step, e.Phase), progress(&n, e.Phase)
-	pause := policy.PauseAfter(p.Attempts, t.x.RunUID+"/"+strconv.Itoa(e.Node)+"/"+string(e.Phase))
+	policy, p := attempts(t.plan().Nodes[e.Place.Node].Step, e.Phase), progress(&n.Node, e.Phase)
+	pause := policy.PauseAfter(p.Attempts, t.s.RunUID+"/"+t.key(e.Place)+"/"+string(e.Phase))
 	if e.RetryAfter != nil {
 		pause = max(0, *e.RetryAfter)
 	}
@@ -144,71 +212,129 @@ func (t *transition) retry(e AttemptFailed, n store.Node) bool {
 		return false
 	}
 	if pause == 0 {
-		t.start(e.Node, n, e.Phase)
+		t.start(e.Place, n, e.Phase)
 		return true
 	}
-	p.RetryAt = at
-	t.setNode(e.Node, n)
-	t.command(WakeAt{At: at})
+	p.Waits, p.DueAt = store.WaitingForRetry, at
+	t.setNode(e.Place, n)
 	return true
+}
+
+// Withdrawn takes back an attempt that the very change has enabled which turns the
+// execution round: it is not made (I4).
+type Withdrawn struct{ Place store.Place }
+
+func (e Withdrawn) apply(t *transition) error {
+	n, err := t.expectAttempt(e.Place, Invoke)
+	if err != nil {
+		return err
+	}
+	n.Invoke.State = store.StepFailed // as the attempt before
+	if n.Invoke.Attempts--; n.Invoke.Attempts == 0 {
+		n.Invoke.State = store.StepSkipped
+	}
+	t.setNode(e.Place, n)
+	t.turned()
+	return nil
 }
 
 // Woken says that time has passed.
 type Woken struct{}
 
 func (Woken) apply(t *transition) error { //nolint:unparam // the interface's
-	for i := range t.x.Nodes {
-		n := t.node(i)
-		for _, phase := range []Phase{Invoke, Compensate} {
-			if at := progress(&n, phase).RetryAt; !at.IsZero() && !at.After(t.now) {
-				t.start(i, n, phase)
-				return nil
-			}
-		}
+	for _, at := range t.s.timers.due(t.now) {
+		t.wake(at)
+	}
+	if d := t.s.Deadline; t.head().State == store.Invoking && !d.IsZero() && !d.After(t.now) {
+		t.fail(timeFailure("", "the execution did not end by its deadline, "+d.Format(time.RFC3339Nano)), PastTheTime)
 	}
 	return nil
 }
 
-// CancelRequested asks to undo what was done.
-type CancelRequested struct{}
-
-func (CancelRequested) apply(t *transition) error {
-	if t.x.State != store.Invoking {
-		return errors.New("it cannot be cancelled")
+func timeFailure(path, message string) store.Failure {
+	const exceeded = "context deadline exceeded" // as package context says it
+	return store.Failure{
+		Path: path, Phase: string(Invoke), Attempt: 1, Message: "workflow: " + message,
+		Chain: []store.ErrorRecord{{Type: "context.deadlineExceededError", Message: exceeded}},
 	}
-	t.head().CancelledAt = t.now
-	for i := range t.x.Nodes {
-		n := t.node(i)
-		if n.Invoke.State != store.StepInvoking {
+}
+
+// waitFailure is that of a guard whose wait is over. It matches package locking's
+// ErrTimeout, which its chain names.
+func waitFailure(path string) store.Failure {
+	const message = "Timed-out acquiring lock."
+	return store.Failure{
+		Path: path, Phase: string(Invoke), Attempt: 1, Message: "workflow: " + message,
+		Chain: []store.ErrorRecord{
+			{Type: "*locking.TimeoutError", Message: message},
+			{Type: "*errors.errorString", Message: "locking: timed out acquiring lock"},
+		},
+	}
+}
+
+// wake goes on with a node whose time has come. What was decided before may have
+// ended its wait.
+func (t *transition) wake(at store.Place) {
+	n, _ := t.node(at)
+	for _, phase := range []Phase{Invoke, Compensate} {
+		p := progress(&n.Node, phase)
+		if p.DueAt.IsZero() || p.DueAt.After(t.now) {
 			continue
 		}
-		if n.Invoke.RetryAt.IsZero() {
-			t.head().State = store.WaitingToCompensate
-			t.command(CancelAttempt{Node: i})
-			return nil
+		switch p.Waits {
+		case store.WaitingForRetry:
+			t.start(at, n, phase)
+		case store.WaitingForTimer:
+			p.State, p.Waits, p.DueAt = store.StepDone, store.NotWaiting, zero
+			t.setNode(at, n)
+			t.behind(at)
+		case store.WaitingOutside:
+			p.State, p.Waits, p.DueAt = store.StepTimeout, store.NotWaiting, zero
+			n.Unknown = true
+			t.setNode(at, n)
+			t.fail(timeFailure(t.s.Plan.Nodes[at.Node].Path, "no result came from outside in time"), Failed)
+		case store.WaitingForLock:
+			t.unpark(at, &n)
+			p.State, p.Waits, p.DueAt = store.StepFailed, store.NotWaiting, zero
+			t.setNode(at, n)
+			t.fail(waitFailure(t.s.Plan.Nodes[at.Node].Path), Failed)
 		}
-		n.Invoke.State, n.Invoke.RetryAt = store.StepFailed, time.Time{}
-		t.setNode(i, n)
-		t.unwind(i + 1)
-		return nil
+		return
 	}
-	t.unwind(len(t.x.Nodes))
-	return nil
 }
 
-// expect returns the node an event speaks of, if an event of its kind is due.
-func (t *transition) expect(i int, kind plan.Kind, phase Phase) (store.Node, error) {
-	if i < 0 || i >= len(t.plan.Nodes) || t.plan.Nodes[i].Kind != kind {
-		return store.Node{}, fmt.Errorf("there is no %s %d", kind, i)
+// expect returns the node an event speaks of, if it has begun and is of one of the
+// kinds.
+func (t *transition) expect(at store.Place, kinds ...plan.Kind) (node, error) {
+	n, begun := t.node(at)
+	if !begun {
+		return n, fmt.Errorf("nothing has begun at node %d of frame %d", at.Node, at.Frame)
 	}
-	n := t.node(i)
+	kind := t.plan().Nodes[at.Node].Kind
+	if len(kinds) > 0 && !slices.Contains(kinds, kind) {
+		return n, t.notDue(at, "it is a "+string(kind))
+	}
+	return n, nil
+}
+
+func (t *transition) notDue(at store.Place, why string) error {
+	return fmt.Errorf("not due at %s: %s", strconv.Quote(t.plan().Nodes[at.Node].Path), why)
+}
+
+// expectAttempt is expect for a step with an attempt in flight.
+func (t *transition) expectAttempt(at store.Place, phase Phase) (node, error) {
+	n, err := t.expect(at, plan.StepNode)
+	if err != nil {
+		return n, err
+	}
 	want := store.StepInvoking
 	if phase == Compensate {
 		want = store.StepCompensating
 	}
-	p := progress(&n, phase)
-	if p.State != want || !p.RetryAt.IsZero() {
-		return store.Node{}, fmt.Errorf("%s of %s is %s, not in flight", phase, strconv.Quote(t.plan.Nodes[i].Path), p.State)
+	if p := progress(&n.Node, phase); p.State != want || p.Waits != store.NotWaiting {
+		return n, t.notDue(at, string(phase)+" is "+string(p.State)+" "+string(p.Waits)+", not in flight")
 	}
 	return n, nil
 }
+
+func clearSuspect(p *store.Progress) { p.Suspect, p.Deaths = false, 0 }

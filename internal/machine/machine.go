@@ -4,60 +4,112 @@
 // I/O and starts no goroutine; all that is in package engine.
 //
 // What the driver owes the machine:
-//  1. Evaluate commands are carried out, and their events fed back, before the
-//     change is committed: a decision lands in the write that it enables.
+//  1. Evaluate and Gather commands are carried out, and their events fed back,
+//     before the change is committed: a decision lands in the write that it enables
+//     (I3).
 //  2. All other commands are carried out after the change was committed, and only
 //     if it was.
-//  3. At most one attempt of an execution's sequence is in flight, and its result
-//     is fed at most once.
+//  3. The end of an attempt is fed once at most.
+//  4. When a change turns the execution round, the forward attempts that it enables are
+//     fed back as [Withdrawn] before it is committed, in place of being made.
+//
+// The events are in events.go and message.go, what follows them going forward in
+// forward.go, and in reverse in backward.go.
 package machine
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/lockstep-dev/lockstep/internal/plan"
 	"github.com/lockstep-dev/lockstep/store"
 )
 
 // ErrIllegal is matched by the error for an event that the state does not allow.
 var ErrIllegal = errors.New("machine: event not allowed in this state")
 
+// Event is something that happened to an execution.
+type Event interface {
+	apply(t *transition) error
+}
+
 // Decision is what follows from an event.
 type Decision struct {
-	Change   store.Change
 	Commands []Command
+
+	head     store.Head
+	frames   []frameChange
+	nodes    []nodeChange
+	failures []store.Failure
+	errands  []store.Errand
+}
+
+type frameChange struct {
+	id store.FrameID
+	store.Frame
+}
+
+type nodeChange struct {
+	at store.Place
+	node
+	kept bool // the record has changed, not only what follows from others
 }
 
 // Command is something the driver has to do.
 type Command interface{ command() }
 
-// Evaluate asks for a decision node's value.
-type Evaluate struct{ Node int }
+// Evaluate asks for a node's decision.
+type Evaluate struct{ Place store.Place }
+
+// Gather asks for the output of a loop.
+type Gather struct{ Place store.Place }
 
 // StartAttempt asks for one call of a step's body.
 type StartAttempt struct {
-	Node   int
+	Place  store.Place
 	Phase  Phase
 	Number int
 	// Ordinal counts the attempts of both phases.
 	Ordinal uint64
 }
 
-// WakeAt asks for a [Woken] event when the time has come.
-type WakeAt struct{ At time.Time }
+// CancelAttempt asks to end the context of an attempt in flight.
+type CancelAttempt struct {
+	Place store.Place
+	Cause CancelCause
+}
 
-// CancelAttempt asks to end the context of the attempt in flight.
-type CancelAttempt struct{ Node int }
+// CancelCause says why an attempt is to end.
+type CancelCause int
+
+// The causes to end an attempt.
+const (
+	Cancelled   CancelCause = iota // the execution was cancelled
+	Failed                         // another branch has failed
+	PastTheTime                    // the execution's time is up
+	LockLost                       // a guard around it has lost a lock
+)
+
+// AwaitTurn asks for a [TurnCame]: the attempt may have killed its process, and such
+// attempts are made one at a time.
+type AwaitTurn struct {
+	Place store.Place
+	Phase Phase
+}
+
+// Park asks for the locks of a guard, and answers with [Granted] or [LockFailed].
+type Park struct{ Place store.Place }
 
 // Finish says that the execution has come to its end.
 type Finish struct{}
 
 func (Evaluate) command()      {}
+func (Gather) command()        {}
 func (StartAttempt) command()  {}
-func (WakeAt) command()        {}
 func (CancelAttempt) command() {}
+func (AwaitTurn) command()     {}
+func (Park) command()          {}
 func (Finish) command()        {}
 
 // Phase is one of a step's two bodies.
@@ -69,163 +121,152 @@ const (
 	Compensate Phase = "compensate"
 )
 
-// Decide is the transition function. It does not change the execution it is
-// given; [store.Execution.Apply] makes the change.
-func Decide(p *plan.Plan, x *store.Execution, ev Event, now time.Time) (Decision, error) {
-	t := &transition{plan: p, x: x, now: now}
-	t.d.Change.Head = x.Head
+// Decide is the transition function. It does not change the execution it is given;
+// [State.Apply] makes the change.
+func Decide(s *State, ev Event, now time.Time) (Decision, error) {
+	return DecideIn(&Memory{}, s, ev, now)
+}
+
+// DecideIn is [Decide] in memory that is used again: what it returns is good until the
+// next decision is made in it.
+func DecideIn(m *Memory, s *State, ev Event, now time.Time) (Decision, error) {
+	t := m.transition(s, now)
 	if err := ev.apply(t); err != nil {
-		return Decision{}, fmt.Errorf("%w: %w (execution %s is %s)", ErrIllegal, err, x.Key, x.State)
+		return Decision{}, fmt.Errorf("%w: %w (execution %s is %s)", ErrIllegal, err, s.Key, s.State)
 	}
 	return t.d, nil
 }
 
-// transition is one decision being made.
-type transition struct {
-	plan *plan.Plan
-	x    *store.Execution
-	now  time.Time
-	d    Decision
-}
-
-func (t *transition) head() *store.Head { return &t.d.Change.Head }
-
-func (t *transition) command(c Command) { t.d.Commands = append(t.d.Commands, c) }
-
-// node returns the node as this decision has left it.
-func (t *transition) node(i int) store.Node {
-	for _, c := range t.d.Change.Nodes {
-		if c.Index == i {
-			return c.Node
-		}
+// Apply makes the change that was decided.
+func (s *State) Apply(d Decision) {
+	s.Head = d.head
+	for i := range d.frames {
+		s.setFrame(d.frames[i].id, d.frames[i].Frame)
 	}
-	return t.x.Nodes[i]
-}
-
-func (t *transition) setNode(i int, n store.Node) {
-	for j, c := range t.d.Change.Nodes {
-		if c.Index == i {
-			t.d.Change.Nodes[j].Node = n
-			return
-		}
+	for i := range d.nodes {
+		s.setNode(&d.nodes[i])
 	}
-	t.d.Change.Nodes = append(t.d.Change.Nodes, store.NodeChange{Index: i, Node: n})
+	s.Failures = append(s.Failures, d.failures...)
+	for _, e := range d.errands {
+		s.AddErrand(e)
+	}
+	s.Unsettled = len(s.outbox) > 0
 }
 
-// fail records an error of a node.
-func (t *transition) fail(f store.Failure) {
-	t.d.Change.Failures = append(t.d.Change.Failures, f)
+func (s *State) setFrame(id store.FrameID, rec store.Frame) {
+	for int64(id) >= int64(len(s.frames)) {
+		s.frames = append(s.frames, &frame{})
+	}
+	f := s.frames[id]
+	if f.nodes == nil {
+		f.nodes = make([]node, 0, min(len(s.Plan.Sequences[rec.Sequence].Nodes), few))
+	}
+	if f.State != rec.State && (rec.State == store.FrameDone || rec.State == store.FrameUndone) {
+		s.ended = append(s.ended, id)
+	}
+	f.Frame = rec
+	s.touchFrame(id)
 }
 
-// advance goes on with the node at i, or finishes behind the last one.
-func (t *transition) advance(i int) {
-	if i == len(t.plan.Nodes) {
-		t.finish(store.Done)
+func (s *State) touchFrame(id store.FrameID) {
+	if f := s.frames[id]; !f.dirty {
+		f.dirty = true
+		s.dirty = append(s.dirty, store.FrameCell(id))
+	}
+}
+
+func (s *State) setNode(c *nodeChange) {
+	f, pos := s.position(c.at)
+	if pos == len(f.nodes) {
+		f.nodes = append(f.nodes, c.node)
+		f.nodes[pos].dirty = true
+		s.dirty = append(s.dirty, store.NodeCell(c.at))
+		s.count(c.at, nil, &f.nodes[pos])
 		return
 	}
-	n := t.node(i)
-	n.Invoke.State = store.StepInvoking
-	if t.plan.Nodes[i].Kind == plan.DecisionNode {
-		t.setNode(i, n)
-		t.command(Evaluate{Node: i})
+	n := &f.nodes[pos]
+	before, dirty := *n, n.dirty
+	*n = c.node
+	n.dirty = dirty || c.kept
+	if c.kept && !dirty {
+		s.dirty = append(s.dirty, store.NodeCell(c.at))
+	}
+	if c.kept {
+		s.count(c.at, &before, n)
+	}
+}
+
+// Flush returns what has changed since it was called last.
+func (s *State) Flush() []store.Cell {
+	cells := make([]store.Cell, 0, len(s.dirty)+len(s.Failures)-s.failed)
+	b := make([]byte, 0, 128*len(s.dirty))
+	add := func(id store.CellID) {
+		cells = append(cells, store.Cell{ID: id, Data: slices.Clip(b)})
+		b = b[len(b):]
+	}
+	for _, id := range s.dirty {
+		kind, at, n := id.Split()
+		switch kind {
+		case store.FrameKind:
+			f := s.frames[at.Frame]
+			f.dirty = false
+			b = f.Encode(b)
+			add(id)
+		case store.NodeKind:
+			f, pos := s.position(at)
+			f.nodes[pos].dirty = false
+			b = f.nodes[pos].Encode(b)
+			add(id)
+		case store.OutboxKind:
+			cells = append(cells, store.Cell{ID: id, Data: s.encodeErrand(n)})
+		}
+	}
+	for ; s.failed < len(s.Failures); s.failed++ {
+		cells = append(cells, store.Cell{ID: store.FailureCell(s.failed), Data: s.Failures[s.failed].Encode(nil)})
+	}
+	s.dirty = s.dirty[:0]
+	return cells
+}
+
+// encodeErrand returns nil for one that is done.
+func (s *State) encodeErrand(n uint32) []byte {
+	for i := range s.outbox {
+		if s.outbox[i].n == n {
+			return s.outbox[i].Encode(nil)
+		}
+	}
+	return nil
+}
+
+// ErrandDone notes that something was done elsewhere.
+func (s *State) ErrandDone(n uint32) {
+	for i := range s.outbox {
+		if s.outbox[i].n == n {
+			s.outbox = append(s.outbox[:i], s.outbox[i+1:]...)
+			s.dirty = append(s.dirty, store.OutboxCell(n))
+			break
+		}
+	}
+	s.Unsettled = len(s.outbox) > 0
+}
+
+// AddErrand has something done elsewhere, with the next write. It returns the errand's
+// number.
+func (s *State) AddErrand(e store.Errand) uint32 {
+	n := s.errands
+	s.outbox = append(s.outbox, errand{n, e})
+	s.dirty = append(s.dirty, store.OutboxCell(n))
+	s.errands++
+	s.Unsettled = true
+	return n
+}
+
+// SetHolds notes which locks the sequence of a frame keeps.
+func (s *State) SetHolds(id store.FrameID, holds []store.Hold) {
+	f := s.frames[id]
+	if len(holds) == 0 && len(f.Holds) == 0 {
 		return
 	}
-	t.start(i, n, Invoke)
-}
-
-// start enables the next attempt of a phase, now.
-func (t *transition) start(i int, n store.Node, phase Phase) {
-	p := progress(&n, phase)
-	p.Attempts++
-	p.RetryAt = time.Time{}
-	if p.FirstAt.IsZero() {
-		p.FirstAt = t.now
-	}
-	n.Attempts++
-	t.setNode(i, n)
-	t.command(StartAttempt{Node: i, Phase: phase, Number: p.Attempts, Ordinal: n.Attempts})
-}
-
-// unwind begins, or goes on with, compensation below node i.
-func (t *transition) unwind(i int) {
-	t.head().State = store.Compensating
-	for i--; i >= 0; i-- {
-		n := t.node(i)
-		step := t.plan.Nodes[i].Step
-		if step == nil || !undoable(&n, step) {
-			continue
-		}
-		if step.Compensate == nil {
-			n.Compensate.State = store.StepReverted
-			t.setNode(i, n)
-			continue
-		}
-		n.Compensate.State = store.StepCompensating
-		t.start(i, n, Compensate)
-		return
-	}
-	for j := range t.plan.Nodes {
-		if t.node(j).Compensate.State == store.StepFailed {
-			t.finish(store.Failed)
-			return
-		}
-	}
-	t.finish(store.Reverted)
-}
-
-// undoable says that a step has effects that its compensation must see.
-func undoable(n *store.Node, step *plan.Step) bool {
-	switch n.Invoke.State {
-	case store.StepDone:
-		return true
-	case store.StepFailed, store.StepTimeout:
-		return n.Unknown || !step.Policy.CompensateOnlyDone
-	}
-	return false
-}
-
-func (t *transition) finish(s store.ExecutionState) {
-	h := t.head()
-	h.State = s
-	h.FinishedAt = t.now
-	if s == store.Done {
-		h.Output = t.value(t.plan.Output)
-	}
-	t.command(Finish{})
-}
-
-// value returns what a reference stands for.
-func (t *transition) value(ref plan.Ref) []byte {
-	if ref == plan.Input {
-		return t.x.Input
-	}
-	return t.node(int(ref)).Output
-}
-
-func progress(n *store.Node, phase Phase) *store.Progress {
-	if phase == Compensate {
-		return &n.Compensate
-	}
-	return &n.Invoke
-}
-
-func attempts(step *plan.Step, phase Phase) *plan.Attempts {
-	if phase == Compensate {
-		return &step.Policy.Compensate
-	}
-	return &step.Policy.Invoke
-}
-
-// Inputs returns the encoded inputs of a node.
-func Inputs(p *plan.Plan, x *store.Execution, node int) [][]byte {
-	refs := p.Nodes[node].Inputs
-	values := make([][]byte, len(refs))
-	for i, ref := range refs {
-		if ref == plan.Input {
-			values[i] = x.Input
-			continue
-		}
-		values[i] = x.Nodes[ref].Output
-	}
-	return values
+	f.Holds = holds
+	s.touchFrame(id)
 }

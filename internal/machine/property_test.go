@@ -1,12 +1,8 @@
 package machine_test
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
-	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,269 +11,322 @@ import (
 	"github.com/lockstep-dev/lockstep/store"
 )
 
-func noBody(context.Context, plan.Codec, []byte) plan.Result { return plan.Result{} }
-
-func contains(list, item string) bool { return slices.Contains(strings.Split(list, ", "), item) }
-
-// deepCopy is independent of what it copies, as far as Decide can reach.
-func deepCopy(x *store.Execution) *store.Execution {
-	c := *x
-	c.Nodes = slices.Clone(x.Nodes)
-	c.Failures = slices.Clone(x.Failures)
-	return &c
-}
-
-// world drives a random plan with random results, and checks on the way what has
-// to hold for every execution.
-type world struct {
-	t    *testing.T
-	rnd  *rand.Rand
-	plan *plan.Plan
-	x    *store.Execution
-	now  time.Time
-
-	flight   *machine.StartAttempt
-	decision *int
-	wakeAt   time.Time
-	finished bool
-	undoing  bool
-	ordinals map[int]uint64
-	effects  []int // steps whose effects have to be undone, in order
-	undone   []int // steps whose compensation has ended, well or badly
-	broken   bool  // a compensation failed for good
+// sketch is a plan being made.
+type sketch struct {
+	w     *world
+	nodes []plan.Node
+	seqs  []plan.Sequence
 }
 
 func (w *world) randomPlan() {
-	var nodes []plan.Node
-	for i := range 1 + w.rnd.IntN(7) {
-		path := fmt.Sprint("n", i)
-		if w.rnd.IntN(3) == 0 {
-			nodes = append(nodes, decisionNode(path))
+	k := &sketch{w: w, seqs: []plan.Sequence{{}}}
+	k.fill(0, 3, 1+w.rnd.IntN(4))
+	p, err := plan.New(plan.Plan{Name: "w", InType: "s", OutType: "s", Nodes: k.nodes, Sequences: k.seqs})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.p = p
+}
+
+// fill gives a sequence nodes.
+func (k *sketch) fill(s, depth, count int) {
+	k.seqs[s].Output = plan.Input
+	for range count {
+		i := len(k.nodes)
+		k.nodes = append(k.nodes, plan.Node{Path: fmt.Sprint("n", i), Inputs: []plan.Ref{plan.Input}, OutType: "s"})
+		k.seqs[s].Nodes = append(k.seqs[s].Nodes, i)
+		k.make(i, depth)
+	}
+}
+
+func decides(plan.Codec, [][]byte) (plan.Decision, error) { return plan.Decision{}, nil }
+
+func (k *sketch) make(i, depth int) {
+	kinds := []plan.Kind{plan.StepNode, plan.StepNode, plan.StepNode, plan.DecisionNode, plan.SleepNode, plan.CallNode}
+	if depth > 0 {
+		kinds = append(kinds, plan.ParallelNode, plan.WhenNode, plan.GuardNode, plan.EachNode)
+	}
+	rnd := k.w.rnd
+	n := &k.nodes[i]
+	n.Kind = kinds[rnd.IntN(len(kinds))]
+	branches := 0
+	switch n.Kind {
+	case plan.StepNode:
+		n.Step = k.step(n.Path)
+		return
+	case plan.CallNode:
+		n.Call = &plan.Call{Workflow: "child"}
+		return
+	case plan.ParallelNode:
+		branches = 2 + rnd.IntN(2)
+	case plan.WhenNode:
+		branches = 1 + rnd.IntN(2)
+	case plan.GuardNode:
+		branches, n.Guard = 1, &plan.Guard{}
+		if rnd.IntN(3) == 0 {
+			n.Guard.MaxWait = time.Duration(rnd.IntN(3)) * time.Second
+		}
+	case plan.EachNode:
+		branches, n.Limit = 1, rnd.IntN(4)
+		n.Gather = func(plan.Codec, [][]byte) ([]byte, error) { return nil, nil }
+	}
+	if n.Kind != plan.ParallelNode {
+		n.Decide = decides
+	}
+	var seqs []int
+	for range branches {
+		seqs = append(seqs, len(k.seqs))
+		k.seqs = append(k.seqs, plan.Sequence{})
+		k.fill(len(k.seqs)-1, depth-1, rnd.IntN(3))
+	}
+	k.nodes[i].Branches = seqs
+}
+
+func (k *sketch) step(name string) *plan.Step {
+	rnd := k.w.rnd
+	attempts := func() plan.Attempts {
+		return plan.Attempts{
+			Most: rnd.IntN(4), Pause: time.Duration(rnd.IntN(2)) * time.Second, Factor: 2,
+			Jitter: rnd.Float64(), Elapsed: time.Duration(rnd.IntN(2)) * 3 * time.Second,
+		}
+	}
+	s := &plan.Step{
+		Name: name, Invoke: noBody, Compensate: noBody, Asynchronous: rnd.IntN(6) == 0,
+		Policy: plan.Policy{Invoke: attempts(), Compensate: attempts(), CompensateOnlyDone: rnd.IntN(3) == 0},
+	}
+	if rnd.IntN(4) == 0 {
+		s.Compensate = nil
+	}
+	if s.Asynchronous && rnd.IntN(2) == 0 {
+		s.Await = time.Duration(1+rnd.IntN(5)) * time.Second
+	}
+	return s
+}
+
+// act is something that can happen now.
+type act struct {
+	weight int
+	do     func()
+}
+
+// acts lists what can happen now.
+func (w *world) acts() (useful, others []act) {
+	for _, at := range sortedPlaces(w.flights) {
+		useful = append(useful, act{4, func() { w.land(w.flights[at]) }})
+	}
+	if due := w.s.NextDue(); !due.IsZero() {
+		useful = append(useful, act{2, func() { w.now = later(w.now, due); w.happen(machine.Woken{}) }})
+	}
+	if len(w.turns) > 0 {
+		useful = append(useful, act{4, w.turn})
+	}
+	for at, n := range w.nodes() {
+		useful = append(useful, w.nodeActs(at, n)...)
+		if w.p.Nodes[at.Node].Kind == plan.GuardNode && len(n.Holds) > 0 {
+			others = append(others, act{1, func() {
+				w.happen(machine.LocksLost{Place: at, Failure: store.Failure{Path: "guard", Message: "lost"}})
+			}})
+		}
+	}
+	for at, c := range w.children {
+		useful = append(useful, w.childActs(at, c)...)
+	}
+	others = append(others,
+		act{1, func() { w.crash(false) }}, act{1, func() { w.crash(true) }},
+		act{1, func() { w.outside(store.Event{Kind: store.Cancel}) }})
+	return useful, others
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func (w *world) turn() {
+	c := w.turns[0]
+	w.turns = w.turns[1:]
+	n, _ := w.s.Node(c.Place)
+	if n.Invoke.Waits == store.WaitingForTurn || n.Compensate.Waits == store.WaitingForTurn {
+		w.happen(machine.TurnCame(c))
+	}
+}
+
+func (w *world) nodeActs(at store.Place, n store.Node) (list []act) {
+	if w.parked[at] && (n.Invoke.Waits == store.WaitingForLock || n.Compensate.Waits == store.WaitingForLock) {
+		list = append(list, act{3, func() {
+			delete(w.parked, at)
+			w.happen(machine.Granted{Place: at, Holds: []store.Hold{{Key: w.s.PlaceKey(at), Owner: "me", Token: 1}}})
+		}})
+		if n.Invoke.Waits == store.WaitingForLock {
+			list = append(list, act{1, func() {
+				delete(w.parked, at)
+				w.happen(machine.LockFailed{Place: at, Failure: store.Failure{Path: "guard", Message: "refused"}})
+			}})
+		}
+	}
+	if n.Invoke.Waits == store.WaitingOutside {
+		path, items := w.p.Nodes[at.Node].Path, w.s.Items(at)
+		list = append(list,
+			act{3, func() {
+				w.outside(store.Event{Kind: store.CompleteStep, Path: path, Items: items, Output: []byte("o")})
+			}},
+			act{1, func() {
+				w.outside(store.Event{Kind: store.FailStep, Path: path, Items: items, Permanent: w.rnd.IntN(2) == 0, Failures: []store.Failure{{Message: "no"}}})
+			}})
+	}
+	return list
+}
+
+// childActs are a child's end, and the answer that its parent gets.
+func (w *world) childActs(at store.Place, c *child) []act {
+	answer := func() {
+		c.answered = true
+		w.outside(store.Event{Kind: store.ChildEnded, Place: at, State: c.state, Output: []byte("c")})
+	}
+	switch {
+	case c.revert && c.state != store.Reverted:
+		return []act{{3, func() { c.state = store.Reverted; answer() }}}
+	case c.state == "":
+		return []act{{3, func() {
+			c.state = []store.ExecutionState{store.Done, store.Done, store.Reverted}[w.rnd.IntN(3)]
+			answer()
+		}}}
+	case c.revert && !c.answered:
+		return []act{{3, answer}}
+	}
+	return nil
+}
+
+// nodes yields what has begun, in order.
+func (w *world) nodes() func(yield func(store.Place, store.Node) bool) {
+	return func(yield func(store.Place, store.Node) bool) {
+		for id := range w.s.Frames {
+			for _, i := range w.p.Sequences[w.s.Frame(store.FrameID(id)).Sequence].Nodes {
+				at := store.Place{Frame: store.FrameID(id), Node: i}
+				if n, begun := w.s.Node(at); begun && !yield(at, n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func sortedPlaces(m map[store.Place]*flight) []store.Place {
+	var list []store.Place
+	for at := range m {
+		list = append(list, at)
+	}
+	slices.SortFunc(list, func(a, b store.Place) int {
+		return (int(a.Frame)-int(b.Frame))*1000 + a.Node - b.Node
+	})
+	return list
+}
+
+// run drives the execution to its end.
+func (w *world) run() {
+	w.begin()
+	for step := 0; !w.s.State.Finished(); step++ {
+		w.turned = w.turned || w.s.State != store.Invoking
+		if step > 20_000 {
+			w.fatalf("no end after %d events", step)
+		}
+		useful, others := w.acts()
+		if len(useful) == 0 && w.pending() {
+			w.errands()
 			continue
 		}
-		n := stepNode(path, plan.Policy{
-			Invoke: w.attempts(), Compensate: w.attempts(), CompensateOnlyDone: w.rnd.IntN(3) == 0,
-		})
-		if w.rnd.IntN(4) == 0 {
-			n.Step.Compensate = nil
+		if len(useful) == 0 {
+			w.fatalf("I8: %s, and nothing is due", w.s.State)
 		}
-		nodes = append(nodes, n)
-	}
-	w.plan = makePlan(w.t, nodes...)
-}
-
-func (w *world) attempts() plan.Attempts {
-	return plan.Attempts{
-		Most: w.rnd.IntN(4), Pause: time.Duration(w.rnd.IntN(2)) * time.Second, Factor: 2,
-		Jitter: w.rnd.Float64(), Elapsed: time.Duration(w.rnd.IntN(2)) * 3 * time.Second,
-	}
-}
-
-// happen feeds an event and takes its commands.
-func (w *world) happen(ev machine.Event) {
-	before := deepCopy(w.x)
-	d, err := machine.Decide(w.plan, w.x, ev, w.now)
-	if err != nil {
-		w.t.Fatalf("%+v: %v", ev, err)
-	}
-	if !reflect.DeepEqual(before, w.x) {
-		w.t.Fatalf("Decide changed what it was given, for %+v", ev)
-	}
-	w.x.Apply(d.Change)
-	for _, c := range d.Commands {
-		w.obey(c)
-	}
-}
-
-func (w *world) obey(c machine.Command) {
-	if w.finished {
-		w.t.Fatalf("%+v after the end", c)
-	}
-	switch c := c.(type) {
-	case machine.Evaluate:
-		if w.undoing {
-			w.t.Fatal("a decision while compensating")
-		}
-		w.decision = &c.Node
-	case machine.StartAttempt:
-		if w.flight != nil {
-			w.t.Fatalf("%+v starts while %+v is in flight", c, *w.flight)
-		}
-		if c.Ordinal <= w.ordinals[c.Node] {
-			w.t.Fatalf("ordinal %d of node %d after %d", c.Ordinal, c.Node, w.ordinals[c.Node])
-		}
-		if c.Phase == machine.Invoke && w.undoing {
-			w.t.Fatal("a forward attempt while compensating")
-		}
-		w.undoing = w.undoing || c.Phase == machine.Compensate
-		w.ordinals[c.Node] = c.Ordinal
-		w.flight = &c
-	case machine.WakeAt:
-		w.wakeAt = c.At
-	case machine.CancelAttempt:
-		if w.flight == nil || w.flight.Node != c.Node {
-			w.t.Fatalf("cancel of node %d, in flight is %+v", c.Node, w.flight)
-		}
-	case machine.Finish:
-		w.finished = true
-	}
-}
-
-// step lets one random thing happen that may.
-func (w *world) step() {
-	w.now = w.now.Add(time.Duration(w.rnd.IntN(1000)) * time.Millisecond)
-	switch {
-	case w.decision != nil:
-		node := *w.decision
-		w.decision = nil
-		ev := machine.Evaluated{Node: node, Output: []byte("v")}
+		list := useful
 		if w.rnd.IntN(12) == 0 {
-			ev = machine.Evaluated{Node: node, Failure: &store.Failure{}}
+			list = others
 		}
-		w.happen(ev)
-	case w.x.State == store.Invoking && w.rnd.IntN(15) == 0:
-		w.cancelRetry()
-		w.happen(machine.CancelRequested{})
-	case w.flight != nil:
-		w.land()
-	case !w.wakeAt.IsZero():
-		w.now, w.wakeAt = w.wakeAt, time.Time{}
-		w.happen(machine.Woken{})
-	default:
-		w.t.Fatalf("stuck in %s", w.x.State)
+		w.pick(list)
+		w.turned = w.turned || w.s.State != store.Invoking
+		if w.s.State == store.Failed && w.resumes < 3 {
+			w.resumes++
+			w.happen(machine.Delivered{Event: store.Event{Kind: store.Resume}})
+		}
 	}
+	w.wantEnd()
 }
 
-// cancelRetry notes that a step which waits for its next attempt has none.
-func (w *world) cancelRetry() {
-	if w.flight == nil && !w.wakeAt.IsZero() {
-		for i := range w.x.Nodes {
-			if !w.x.Nodes[i].Invoke.RetryAt.IsZero() {
-				w.ended(i, false)
-			}
-		}
-		w.wakeAt = time.Time{}
+func (w *world) pending() bool {
+	for range w.s.Errands {
+		return true
 	}
+	return false
 }
 
-// land ends the attempt in flight somehow.
-func (w *world) land() {
-	f := *w.flight
-	w.flight = nil
-	failures := len(w.x.Failures)
-	good := w.rnd.IntN(3) > 0
-	if good {
-		skip := f.Phase == machine.Invoke && w.rnd.IntN(6) == 0
-		if !skip {
-			w.noteEnd(f, true)
-		}
-		w.happen(machine.Succeeded{Node: f.Node, Phase: f.Phase, Output: []byte("o"), Undo: []byte("u"), Skipped: skip})
-		return
+func (w *world) pick(list []act) {
+	total := 0
+	for _, a := range list {
+		total += a.weight
 	}
-	ev := machine.AttemptFailed{
-		Node: f.Node, Phase: f.Phase, Permanent: w.rnd.IntN(5) == 0,
-		Unknown: f.Phase == machine.Invoke && w.rnd.IntN(5) == 0, TimedOut: w.rnd.IntN(5) == 0,
-	}
-	if w.rnd.IntN(4) == 0 {
-		after := time.Duration(w.rnd.IntN(3)) * time.Second
-		ev.RetryAfter = &after
-	}
-	unknown := w.x.Nodes[f.Node].Unknown || ev.Unknown
-	w.happenThen(ev, func() {
-		if len(w.x.Failures) == failures {
-			return // it is tried again
-		}
-		if f.Phase == machine.Compensate {
-			w.noteEnd(f, false)
-		} else {
-			w.endedUnknown(f.Node, unknown)
-		}
-	})
-}
-
-// happenThen notes the end of the step before the commands that follow from it
-// are looked at.
-func (w *world) happenThen(ev machine.Event, note func()) {
-	w.happen(ev)
-	note()
-}
-
-func (w *world) noteEnd(f machine.StartAttempt, good bool) {
-	if f.Phase == machine.Invoke {
-		w.effects = append(w.effects, f.Node)
-		return
-	}
-	w.undone = append(w.undone, f.Node)
-	w.broken = w.broken || !good
-}
-
-func (w *world) ended(node int, _ bool) { w.endedUnknown(node, w.x.Nodes[node].Unknown) }
-
-// endedUnknown notes a step that failed for good.
-func (w *world) endedUnknown(node int, unknown bool) {
-	if unknown || !w.plan.Nodes[node].Step.Policy.CompensateOnlyDone {
-		w.effects = append(w.effects, node)
-	}
-}
-
-// check looks at what the whole run came to.
-func (w *world) check() {
-	switch w.x.State {
-	case store.Done:
-		if len(w.undone) != 0 {
-			w.t.Fatal("done, and compensated:", w.undone)
-		}
-	case store.Reverted, store.Failed:
-		var want []int
-		for _, node := range slices.Backward(w.effects) {
-			if w.plan.Nodes[node].Step.Compensate != nil {
-				want = append(want, node)
-			}
-		}
-		if !slices.Equal(w.undone, want) {
-			w.t.Fatalf("compensated %v, want %v", w.undone, want)
-		}
-		if w.broken != (w.x.State == store.Failed) {
-			w.t.Fatalf("state %s, a compensation failed: %v", w.x.State, w.broken)
-		}
-	default:
-		w.t.Fatal("ended in", w.x.State)
-	}
-}
-
-func TestI5EveryRandomRunEndsAndIsCompensatedInExactReverse(t *testing.T) {
-	seeds := uint64(4_000)
-	if testing.Short() {
-		seeds = 1_000
-	}
-	ends := map[store.ExecutionState]int{}
-	for seed := range seeds {
-		ok := t.Run("", func(t *testing.T) {
-			defer func() {
-				if t.Failed() {
-					t.Log("seed", seed)
-				}
-			}()
-			w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: now, ordinals: map[int]uint64{}}
-			w.randomPlan()
-			w.x = newExecution(w.plan)
-			w.happen(machine.Begun{})
-			for n := 0; !w.finished; n++ {
-				if n == 1000 {
-					t.Fatal("it does not end")
-				}
-				w.step()
-			}
-			w.check()
-			ends[w.x.State]++
-		})
-		if !ok {
+	at := w.rnd.IntN(total)
+	for _, a := range list {
+		if at -= a.weight; at < 0 {
+			a.do()
 			return
 		}
 	}
-	for _, s := range []store.ExecutionState{store.Done, store.Reverted, store.Failed} {
-		if ends[s] < int(seeds)/50 {
-			t.Errorf("only %d of %d runs ended %s", ends[s], seeds, s)
+}
+
+// wantEnd wants what has to hold of every execution that has ended.
+func (w *world) wantEnd() {
+	if len(w.flights) > 0 {
+		w.fatalf("it has ended, and %d attempts are in flight", len(w.flights))
+	}
+	for at, n := range w.nodes() {
+		path := w.s.Path(at)
+		if len(n.Holds) > 0 || n.Ticket != "" {
+			w.fatalf("it has ended, and %s has locks %v or waits for some (%q)", path, n.Holds, n.Ticket)
+		}
+		if n.Invoke.State == store.StepInvoking && w.p.Nodes[at.Node].Step != nil {
+			w.fatalf("it has ended, and %s is invoking", path)
+		}
+		if !n.Invoke.DueAt.IsZero() || !n.Compensate.DueAt.IsZero() {
+			w.fatalf("it has ended, and %s waits for a time", path)
+		}
+		w.wantNode(at, n, path)
+	}
+}
+
+func (w *world) wantNode(at store.Place, n store.Node, path string) {
+	step := w.p.Nodes[at.Node].Step
+	if step == nil {
+		return
+	}
+	switch w.s.State {
+	case store.Done:
+		if n.Compensate.State != "" || (n.Invoke.State != store.StepDone && n.Invoke.State != store.StepSkipped) {
+			w.fatalf("it is done, and %s is %s, %s", path, n.Invoke.State, n.Compensate.State)
+		}
+	case store.Reverted:
+		if n.Invoke.State == store.StepDone && n.Compensate.State != store.StepReverted {
+			w.fatalf("it is reverted, and %s is done and %s", path, n.Compensate.State)
+		}
+		if n.Unknown && n.Compensate.State != store.StepReverted {
+			w.fatalf("it is reverted, and the outcome of %s is unknown and not compensated: %s", path, n.Compensate.State)
+		}
+	case store.Failed:
+	}
+	if w.undone[at] > 1 {
+		w.fatalf("%s was compensated %d times", path, w.undone[at])
+	}
+}
+
+func TestRandomExecutionsKeepWhatHoldsForAll(t *testing.T) {
+	for seed := range uint64(20_000) {
+		w := newWorld(t, seed)
+		w.logf("seed %d", seed)
+		w.randomPlan()
+		w.run()
+		if t.Failed() {
+			return
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // fingerprintFormat is part of every fingerprint: a change of what it covers
 // must not make old and new ones look alike.
-const fingerprintFormat = "lockstep plan 1"
+const fingerprintFormat = "lockstep plan 2"
 
 // fingerprint hashes what an execution depends on. Every part is preceded by its
 // length, so that no two plans run together into the same bytes.
@@ -21,36 +21,63 @@ func fingerprint(p *Plan) string {
 	w.text(p.Name)
 	w.text(p.InType)
 	w.text(p.OutType)
-	w.number(int64(p.Output))
-	w.number(int64(len(p.Nodes)))
+	w.number(len(p.Sequences))
+	for i := range p.Sequences {
+		q := &p.Sequences[i]
+		w.number(q.Owner)
+		w.ref(q.Output)
+		w.number(len(q.Nodes))
+		for _, n := range q.Nodes {
+			w.number(n)
+		}
+	}
+	w.number(len(p.Nodes))
 	for i := range p.Nodes {
-		n := &p.Nodes[i]
-		w.text(string(n.Kind))
-		w.text(n.Path)
-		w.text(n.OutType)
-		w.number(int64(len(n.Inputs)))
-		for _, ref := range n.Inputs {
-			w.number(int64(ref))
-		}
-		if n.Step == nil {
-			continue
-		}
-		w.text(n.Step.InType)
-		w.text(n.Step.OutType)
-		w.text(n.Step.UndoType)
+		w.node(&p.Nodes[i])
 	}
 	return hex.EncodeToString(w.Sum(nil))
+}
+
+func (d digest) node(n *Node) {
+	d.text(string(n.Kind))
+	d.text(n.Path)
+	d.text(n.OutType)
+	d.number(len(n.Inputs))
+	for _, ref := range n.Inputs {
+		d.ref(ref)
+	}
+	d.number(len(n.Branches))
+	for _, s := range n.Branches {
+		d.number(s)
+	}
+	if n.Call != nil {
+		d.text(n.Call.Workflow)
+	}
+	if n.Step == nil {
+		return
+	}
+	d.text(n.Step.InType)
+	d.text(n.Step.OutType)
+	d.text(n.Step.UndoType)
+	if n.Step.Asynchronous {
+		d.text("asynchronous")
+	}
 }
 
 type digest struct{ hash.Hash }
 
 func (d digest) text(s string) {
-	d.number(int64(len(s)))
+	d.number(len(s))
 	_, _ = d.Write([]byte(s)) // never fails, as hash.Hash says
 }
 
-func (d digest) number(n int64) {
+func (d digest) number(n int) {
 	_, _ = d.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+}
+
+func (d digest) ref(r Ref) {
+	d.number(r.Node)
+	d.number(r.Part)
 }
 
 // TypeName names a type in fingerprints and errors, with its package's path.

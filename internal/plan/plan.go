@@ -1,4 +1,4 @@
-// Package plan is the erased form of a workflow: a graph of nodes whose values
+// Package plan is the erased form of a workflow: sequences of nodes whose values
 // are bytes. The typed world above (packages steps and workflow) and the state
 // machine below meet here, and nowhere else are types erased.
 //
@@ -6,13 +6,7 @@
 // execution.
 package plan
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"strconv"
-	"time"
-)
+import "time"
 
 // Codec turns values into bytes and back. It may be called concurrently.
 type Codec interface {
@@ -20,22 +14,48 @@ type Codec interface {
 	Decode(data []byte, into any) error
 }
 
-// Ref names a value: the output of the node with that index, or [Input].
-type Ref int
+// Ref names a value: one that a node gives, the workflow's input, or the item of a
+// loop that the value is used in.
+type Ref struct {
+	// Node is the node's index, or [InputNode].
+	Node int
+	// Part is which of the node's branches gives the value, for a node that has
+	// branches; [Item] is the item of the loop.
+	Part int
+}
+
+const (
+	// InputNode stands for the workflow's own input.
+	InputNode = -1
+	// Item as a Ref's part is the item of the loop.
+	Item = -1
+)
 
 // Input is the workflow's own input.
-const Input Ref = -1
+var Input = Ref{Node: InputNode}
 
 // Kind says what a node is.
 type Kind string
 
 // The kinds of nodes.
 const (
-	// StepNode runs a step's bodies: side effects, attempts, compensation.
+	// StepNode runs a step's bodies: side effects, attempts, compensation. Where the
+	// step is asynchronous its result comes from outside.
 	StepNode Kind = "step"
-	// DecisionNode computes a value from others: pure and quick, evaluated once,
-	// before the write that enables what follows it.
+	// DecisionNode computes a value from others.
 	DecisionNode Kind = "decision"
+	// ParallelNode runs its branches side by side.
+	ParallelNode Kind = "parallel"
+	// WhenNode runs the one of its branches that is decided upon, or none.
+	WhenNode Kind = "when"
+	// SleepNode lets time pass.
+	SleepNode Kind = "sleep"
+	// GuardNode runs its branch while the execution holds locks.
+	GuardNode Kind = "guard"
+	// EachNode runs its branch once for each item of a list.
+	EachNode Kind = "each"
+	// CallNode runs another workflow as a child.
+	CallNode Kind = "call"
 )
 
 // Node is one place in a plan.
@@ -45,73 +65,80 @@ type Node struct {
 	Kind    Kind
 	Inputs  []Ref
 	OutType string
-	Step    *Step // for a StepNode
-	Eval    Eval  // for a DecisionNode
+	// Decide is evaluated before the node begins: pure and quick, once, before the
+	// write that enables what follows it. Nil for nodes that decide nothing.
+	Decide Decide
+	// Gather makes the output of an EachNode from those of its branches.
+	Gather   Gather
+	Step     *Step // of a StepNode
+	Call     *Call // of a CallNode
+	Guard    *Guard
+	Branches []int // the sequences of its branches
+	// Limit bounds how many branches of an EachNode run at once.
+	Limit int
+
+	// Sequence is the one that the node stands in, and Position its place there. [New]
+	// sets them.
+	Sequence, Position int
 }
 
-// Eval computes a decision from its encoded inputs.
-type Eval func(c Codec, inputs [][]byte) ([]byte, error)
-
-// Step is a step without its types.
-type Step struct {
-	Name                      string
-	InType, OutType, UndoType string
-	Invoke                    func(ctx context.Context, c Codec, input []byte) Result
-	// Compensate is nil for a step that has nothing to undo. Nil undo data stands
-	// for the zero value.
-	Compensate func(ctx context.Context, c Codec, undo []byte) Result
-	Policy     Policy
+// Decision is what a node's Decide came to. Which fields count depends on the
+// node's kind.
+type Decision struct {
+	Output []byte   // of a DecisionNode, and the input of a child
+	Branch int      // of a WhenNode: from 1, zero is none
+	Pause  Pause    // of a SleepNode
+	Keys   []string // of a GuardNode
+	Items  [][]byte // of an EachNode
 }
 
-// Result is what an attempt came to.
-type Result struct {
-	Output []byte // of an invoke
-	// Undo is what compensate gets. Beside an error it is nil unless the step
-	// asked for it to be kept.
-	Undo    []byte
-	Skipped bool
-	Err     error
-	// Permanent says that no other attempt would mend the error.
-	Permanent bool
-	// RetryAfter, when it is not nil, is the pause the body asked for.
-	RetryAfter *time.Duration
+// Decide computes a decision from its encoded inputs.
+type Decide func(c Codec, inputs [][]byte) (Decision, error)
+
+// Gather makes one encoded value of several.
+type Gather func(c Codec, outputs [][]byte) ([]byte, error)
+
+// Call says which workflow a CallNode runs.
+type Call struct {
+	Workflow    string
+	Fingerprint string
+}
+
+// Sequence is a list of nodes that run one after the other.
+type Sequence struct {
+	// Owner is the node that the sequence is a branch of; negative for the workflow's
+	// own, which is the first. [New] sets it.
+	Owner  int
+	Nodes  []int
+	Output Ref
 }
 
 // Plan is a workflow without its types.
 type Plan struct {
 	Name            string
 	InType, OutType string
-	// Nodes are in plan order: a node's inputs come before it.
-	Nodes  []Node
-	Output Ref
-	// Fingerprint identifies what executions depend on: names, kinds, order, data
-	// edges and type names; not policies, and not the code of bodies.
+	// Nodes are in the order of their declaration: a node's inputs come before it.
+	Nodes []Node
+	// Sequences has the workflow's own first.
+	Sequences []Sequence
+	// Fingerprint identifies what executions depend on: names, kinds, order, nesting,
+	// data edges and type names; not policies, and not the code of bodies.
 	Fingerprint string
+	// Deadline bounds the time of an execution; zero is without a bound.
+	Deadline time.Duration
 }
 
-// New checks a plan and completes it. All faults are reported together.
-func New(p Plan) (*Plan, error) {
-	var faults []error
-	paths := make(map[string]int, len(p.Nodes))
-	for i := range p.Nodes {
-		n := &p.Nodes[i]
-		if at, taken := paths[n.Path]; taken {
-			faults = append(faults, fmt.Errorf("the name %s is used twice, by %s %d and %d; give one of them another name",
-				strconv.Quote(n.Path), n.Kind, at+1, i+1))
+// Encloses says whether the sequence is the other one, or around it.
+func (p *Plan) Encloses(outer, inner int) bool {
+	for inner != outer {
+		owner := p.Sequences[inner].Owner
+		if owner < 0 {
+			return false
 		}
-		paths[n.Path] = i
-		for _, ref := range n.Inputs {
-			if ref < Input || int(ref) >= i {
-				faults = append(faults, fmt.Errorf("%s %s uses a value that does not come before it", n.Kind, strconv.Quote(n.Path)))
-			}
-		}
+		inner = p.Nodes[owner].Sequence
 	}
-	if p.Output < Input || int(p.Output) >= len(p.Nodes) {
-		faults = append(faults, errors.New("the result is not a value of this workflow"))
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-	p.Fingerprint = fingerprint(&p)
-	return &p, nil
+	return true
 }
+
+// Asynchronous says whether the node's result comes from outside.
+func (n *Node) Asynchronous() bool { return n.Step != nil && n.Step.Asynchronous }

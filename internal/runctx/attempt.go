@@ -33,8 +33,12 @@ const (
 type Attempt struct {
 	Workflow    string
 	ExecutionID string
-	Step        string
-	Phase       Phase
+	// Step is the step's path in its workflow.
+	Step string
+	// Items say which item of each loop around the step it is about, from the outermost
+	// on.
+	Items []int
+	Phase Phase
 	// Number counts the attempts of this phase from 1.
 	Number int
 	// IdempotencyKey is equal for all attempts of this phase of this step.

@@ -125,6 +125,7 @@ type tree struct {
 	prefix string
 	lease  time.Duration
 	bodies []*Scope // attempts whose bodies were left behind, and still run
+	taken  bool     // a lock was taken once
 }
 
 // OwnerPrefix begins the lock owner of everything an execution takes. No user's
@@ -135,12 +136,12 @@ const OwnerPrefix = "lockstep:"
 // the time that a lock of the execution outlives its last renewal.
 func NewRoot(storeID, runUID string, epoch uint64, lease time.Duration) *Scope {
 	prefix := OwnerPrefix + escape(storeID) + ":" + escape(runUID) + ":"
-	return &Scope{
-		tree:     &tree{prefix: prefix, lease: lease},
-		owner:    prefix,
-		epoch:    epoch,
-		sequence: true,
-	}
+	root := &struct {
+		Scope
+		tree
+	}{Scope: Scope{owner: prefix, epoch: epoch, sequence: true}, tree: tree{prefix: prefix, lease: lease}}
+	root.Scope.tree = &root.tree
+	return &root.Scope
 }
 
 var escaper = strings.NewReplacer("%", "%25", ":", "%3A", "/", "%2F")
@@ -163,6 +164,49 @@ func (s *Scope) Child(name string) *Scope {
 	return s.open(s.owner+"/"+escape(name), s.attempt)
 }
 
+// Sequence opens the scope of a sequence within this one: a branch, or an item of a
+// loop. What its attempts do not release stays with it, and passes on when it ends.
+func (s *Scope) Sequence(name string) *Scope {
+	child := s.open(s.tree.prefix+escape(name), 0)
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	child.sequence = true
+	return child
+}
+
+// Guard opens the scope of a guard in this sequence. What it keeps is shared by all
+// that is opened within it, and freed by none of that.
+func (s *Scope) Guard(name string, attempt uint64) *Scope {
+	return s.open(s.tree.prefix+escape(name), attempt)
+}
+
+// Rise gives the scope of a guard a later generation.
+func (s *Scope) Rise(attempt uint64) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	s.attempt = max(s.attempt, attempt)
+}
+
+// Enclosing returns the owners of what the scopes around this one keep.
+func (s *Scope) Enclosing() []string {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	var owners []string
+	for at := s.parent; at != nil; at = at.parent {
+		for _, k := range at.kept {
+			owners = append(owners, k.hold.Record().Owner)
+		}
+	}
+	return owners
+}
+
+// Quiet says that no lock was ever taken in the execution.
+func (s *Scope) Quiet() bool {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	return !s.tree.taken
+}
+
 func (s *Scope) open(owner string, attempt uint64) *Scope {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
@@ -175,7 +219,11 @@ func (s *Scope) open(owner string, attempt uint64) *Scope {
 func (s *Scope) Owner() string { return s.owner }
 
 // Generation orders this scope among those with the same owner.
-func (s *Scope) Generation() (epoch, attempt uint64) { return s.epoch, s.attempt }
+func (s *Scope) Generation() (epoch, attempt uint64) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	return s.epoch, s.attempt
+}
 
 // Lease is the lock lease of the execution.
 func (s *Scope) Lease() time.Duration { return s.tree.lease }
@@ -266,6 +314,7 @@ func (s *Scope) keep(id LockID, k keeping) {
 		s.kept = make(map[LockID]keeping)
 	}
 	s.kept[id] = k
+	s.tree.taken = true
 }
 
 // Forget makes every scope from this one outwards stop keeping the hold, which

@@ -10,6 +10,9 @@
 // locking belong to the run, exclude everybody else, and are given back when the
 // call returns. A call is one attempt, bounded by the step's timeout: retry
 // policies are the engine's, and are not applied.
+//
+// Of an asynchronous step Run calls the start, and the result says that it awaits
+// what comes from outside; [Result.Completed] says what came.
 package stepstest
 
 import (
@@ -35,9 +38,13 @@ const lease = 30 * time.Second
 // giveBackTime bounds the release of what a body left locked.
 const giveBackTime = 5 * time.Second
 
-// ErrNothingRan is returned for the compensation of a [Result] that is not one of
-// [Run].
-var ErrNothingRan = errors.New("stepstest: there is no run to compensate")
+var (
+	// ErrNothingRan is returned for the compensation of a [Result] that is not one of
+	// [Run].
+	ErrNothingRan = errors.New("stepstest: there is no run to compensate")
+	// ErrNotAwaited is returned for a result from outside that nothing waits for.
+	ErrNotAwaited = errors.New("stepstest: the step does not await a result")
+)
 
 // Option is an option of [Run]. Options are immutable values.
 type Option interface{ toRun(r *run) }
@@ -60,6 +67,9 @@ type Result[Out any] struct {
 	Output Out
 	// Skipped says that the step returned [steps.Skip].
 	Skipped bool
+	// Awaits says that an asynchronous step has started, and that its result is to
+	// come from outside.
+	Awaits bool
 
 	run *run
 }
@@ -74,8 +84,8 @@ type run struct {
 	ordinal              uint64
 	invokes, compensates int
 
-	skipped, failed bool
-	undo            []byte
+	skipped, failed, awaits bool
+	undo                    []byte
 }
 
 // Run calls the step's invoke once. The error is the step's own; the result
@@ -108,15 +118,37 @@ func Run[In, Out any](ctx context.Context, c *container.Container, step *steps.S
 	if err != nil || res.Skipped {
 		return out, err
 	}
+	if def.Asynchronous {
+		out.Awaits, r.awaits = true, true
+		return out, nil
+	}
 	if err := (codec{}).Decode(res.Output, &out.Output); err != nil {
 		return out, fmt.Errorf("stepstest: output of step %q: %w", def.Name, err)
 	}
 	return out, nil
 }
 
+// Completed is the result after the output of an asynchronous step has come from
+// outside. It returns [ErrNotAwaited] when the step does not wait for it.
+func (r Result[Out]) Completed(output Out) (Result[Out], error) {
+	if r.run == nil || !r.run.awaits {
+		return r, ErrNotAwaited
+	}
+	data, err := codec{}.Encode(output)
+	if err != nil {
+		return r, fmt.Errorf("stepstest: output of step %q: %w", r.run.step.Name, err)
+	}
+	done := *r.run
+	if done.awaits = false; done.undo == nil {
+		done.undo = data
+	}
+	return Result[Out]{Output: output, run: &done}, nil
+}
+
 // Compensate calls the step's compensation as an engine would after this run:
 // with the run's undo data and [steps.Succeeded], or, if the run returned an error,
-// with the zero value, unless [steps.KeepUndo] kept another, and [steps.Failed].
+// with the zero value, unless [steps.KeepUndo] kept another, and [steps.Failed]. For
+// an asynchronous step that awaits its result it is [Result.CompensateUnknown].
 //
 // Nothing is called, and the answer is nil, where an engine calls nothing: for a
 // step that was skipped or has no compensation, and after a failure under
@@ -124,14 +156,18 @@ func Run[In, Out any](ctx context.Context, c *container.Container, step *steps.S
 //
 // It may be called again, as the next attempt.
 func (r Result[Out]) Compensate(ctx context.Context) error {
-	if r.run != nil && !r.run.failed {
+	switch {
+	case r.run != nil && r.run.awaits:
+		return r.CompensateUnknown(ctx)
+	case r.run != nil && !r.run.failed:
 		return r.run.compensate(ctx, runctx.Succeeded, r.run.undo)
 	}
 	return r.CompensateFailed(ctx)
 }
 
 // CompensateFailed is [Result.Compensate] as after an invoke that failed, also if
-// this one did not: a step must be able to undo an effect it has not heard of.
+// this one did not: a step must be able to undo an effect it has not heard of. For
+// an asynchronous step that awaits its result, it is as after a failure from outside.
 func (r Result[Out]) CompensateFailed(ctx context.Context) error {
 	if r.run == nil {
 		return ErrNothingRan
@@ -151,9 +187,9 @@ func (r Result[Out]) CompensateUnknown(ctx context.Context) error {
 	return r.run.compensate(ctx, runctx.Unknown, r.run.kept())
 }
 
-// kept is the undo data that a failed invoke leaves.
+// kept is the undo data that is left of an invoke that did not come to its end.
 func (r *run) kept() []byte {
-	if r.failed {
+	if r.failed || r.awaits {
 		return r.undo
 	}
 	return nil

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/machine"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// End is how an execution has ended.
+type End struct {
+	store.Identity
+	store.Head
+	Failures []store.Failure
+	// Errs are those of Failures, by their number, that have not come from a store.
+	Errs map[int]error
+}
+
+// lookAgain is how often the store is asked for the end of an execution that another
+// engine drives, and of which nothing is heard.
+const lookAgain = time.Second
+
+// waiters are those who wait for executions that other engines drive.
+type waiters struct {
+	mu    sync.Mutex
+	byKey map[store.Key]chan struct{}
+}
+
+// listen returns a channel that is closed when something is heard of the execution.
+func (w *waiters) listen(key store.Key) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byKey == nil {
+		w.byKey = make(map[store.Key]chan struct{})
+	}
+	c := w.byKey[key]
+	if c == nil {
+		c = make(chan struct{})
+		w.byKey[key] = c
+	}
+	return c
+}
+
+func (w *waiters) tell(key store.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.byKey[key]; c != nil {
+		close(c)
+		delete(w.byKey, key)
+	}
+}
+
+// Wait waits for the end of the execution, whoever drives it. An error means that
+// there is no end to tell of.
+func (r *Run) Wait(ctx context.Context) (*End, error) {
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("workflow: wait for %s: %w", r.key, context.Cause(ctx))
+	}
+	switch {
+	case r.first != nil:
+		return r.first.Wait(ctx)
+	case errors.Is(r.err, store.ErrFenced), errors.Is(r.err, ErrLostLease):
+		return r.e.AwaitEnd(ctx, r.key) // another engine goes on with it
+	case r.err != nil:
+		return nil, r.err
+	case r.joined:
+		return r.e.AwaitEnd(ctx, r.key) // another engine drives it
+	}
+	return &End{Identity: r.s.Identity, Head: r.s.Head, Failures: r.s.Failures, Errs: r.errs}, nil
+}
+
+// AwaitEnd waits for the end of an execution that may be driven elsewhere.
+func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
+	for {
+		heard := e.waits.listen(key)
+		x, err := e.cfg.Store.Load(ctx, key)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("workflow: wait for %s: %w", key, err)
+		case x.State.Finished():
+			return endOf(e, x)
+		case e.base.Err() != nil:
+			return nil, context.Cause(e.base)
+		}
+		again := time.NewTimer(lookAgain)
+		select {
+		case <-heard:
+		case <-again.C:
+		case <-e.base.Done():
+		case <-ctx.Done():
+			err = fmt.Errorf("workflow: wait for %s: %w", key, context.Cause(ctx))
+		}
+		again.Stop()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func endOf(_ *Engine, x *store.Snapshot) (*End, error) {
+	end := &End{Identity: x.Identity, Head: x.Head}
+	for _, c := range x.Cells {
+		if kind, _, _ := c.ID.Split(); kind == store.FailureKind {
+			f, err := store.DecodeFailure(c.Data)
+			if err != nil {
+				return nil, fmt.Errorf("workflow: %s: %w", x.Key, err)
+			}
+			end.Failures = append(end.Failures, f)
+		}
+	}
+	return end, nil
+}
+
+// Load returns what is kept of an execution.
+func (e *Engine) Load(ctx context.Context, key store.Key) (*machine.State, error) {
+	x, err := e.cfg.Store.Load(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	p := e.cfg.Plans[key.Workflow]
+	if p == nil || p.Fingerprint != x.Fingerprint {
+		return nil, fmt.Errorf("workflow: %s was begun with another definition than this engine has", key)
+	}
+	return machine.Load(p, x)
+}

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/machine"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// claimBatch is how many executions are claimed at once.
+const claimBatch = 100
+
+// claimWhatIsLeft claims executions that nobody drives: when the store says that there
+// are some, and from time to time.
+func (e *Engine) claimWhatIsLeft() {
+	tick := time.NewTicker(e.cfg.Lease / 2)
+	defer tick.Stop()
+	for {
+		for e.claim() {
+		}
+		select {
+		case <-e.life.Done():
+			return
+		case <-tick.C:
+			e.lookForMessages()
+		case <-e.claims:
+		}
+	}
+}
+
+// lookForMessages finds what the store did not tell of.
+func (e *Engine) lookForMessages() {
+	keys, err := e.cfg.Store.Unread(e.life, e.me)
+	if err != nil && e.life.Err() == nil {
+		e.cfg.Logger.Warn("workflow: could not look for messages; trying again", "error", err)
+	}
+	for _, key := range keys {
+		e.unread(key)
+	}
+}
+
+// unread has an execution of this engine look for its messages. One that nothing here
+// drives is claimed.
+func (e *Engine) unread(key store.Key) {
+	if r := e.Find(key); r != nil {
+		r.post(lookIntoInbox{})
+		return
+	}
+	e.doubt(key)
+	e.lookForWork()
+}
+
+// lookForWork has the engine claim what there is.
+func (e *Engine) lookForWork() {
+	select {
+	case e.claims <- struct{}{}:
+	default:
+	}
+}
+
+// claim answers whether there may be more.
+func (e *Engine) claim() (more bool) {
+	e.mu.Lock()
+	running := e.running
+	e.mu.Unlock()
+	if !running {
+		return false
+	}
+	if keys := e.doubtful(); len(keys) > 0 {
+		if _, answered := e.take(keys); answered {
+			e.doubted(keys)
+		}
+	}
+	n, _ := e.take(nil)
+	return n == claimBatch
+}
+
+// take claims executions, those with the keys where there are any, and goes on with
+// them. It says how many there were, and whether the store has answered.
+func (e *Engine) take(keys []store.Key) (n int, answered bool) {
+	plans := make([]store.PlanID, 0, len(e.cfg.Plans))
+	for _, p := range e.cfg.Plans {
+		plans = append(plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
+	}
+	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: plans, Keys: keys, Limit: claimBatch}
+	got, err := e.cfg.Store.Claim(e.life, c)
+	if err != nil && e.life.Err() == nil && !errors.Is(err, store.ErrInstance) && !errors.Is(err, store.ErrClosed) {
+		got, err = e.cfg.Store.Claim(e.life, c) // its answer may have been lost
+	}
+	if err != nil {
+		if e.life.Err() == nil {
+			e.cfg.Logger.Warn("workflow: could not look for executions that nobody drives; trying again", "error", err)
+		}
+		return 0, false // the next claim has the same ID, and returns what this one may have claimed
+	}
+	e.claimID++
+	for i := range got {
+		e.adopt(got[i])
+	}
+	return len(got), true
+}
+
+// adopt goes on with an execution that was claimed.
+func (e *Engine) adopt(c store.Claimed) {
+	p := e.cfg.Plans[c.Workflow]
+	state, err := machine.Load(p, c.Snapshot)
+	if err != nil {
+		e.cfg.Logger.Error("workflow: an execution cannot be gone on with: what is kept of it cannot be read", "execution", c.String(), "error", err)
+		return
+	}
+	r := newRun(e, p, c.Key)
+	r.s, r.inbox = state, c.Inbox
+	e.mu.Lock()
+	before := e.runs[r.key]
+	if !e.running {
+		e.mu.Unlock()
+		return // the lease's end lets it go
+	}
+	e.ended.Add(1)
+	e.runs[r.key] = r
+	e.mu.Unlock()
+	if before != nil {
+		before.post(interrupted{ErrLostLease}) // its epoch is over
+	}
+	r.post(adopted{c.Unclean})
+}

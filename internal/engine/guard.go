@@ -1,0 +1,390 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/machine"
+	"github.com/lockstep-dev/lockstep/internal/plan"
+	"github.com/lockstep-dev/lockstep/internal/runctx"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// ErrNoLocks is the error of a guard in an engine whose container has no lock service.
+var ErrNoLocks = errors.New("workflow: the engine's container has no lock service, which a Guard needs")
+
+// lockPause is when a lock provider that did not answer is asked again.
+const lockPause = time.Second
+
+// guard is a guard that waits for its locks, or has them.
+type guard struct {
+	wait  LockWait
+	scope *runctx.Scope
+	holds []runctx.Hold
+}
+
+// ticketNews is mail: locks are offered, or their wait has ended.
+type ticketNews struct {
+	ticket string
+	err    error
+}
+
+func (m ticketNews) handle(r *Run) error {
+	for at, g := range r.guards {
+		if g.wait.Ticket != m.ticket || g.wait.Ticket == "" {
+			continue
+		}
+		if m.err != nil {
+			return r.lockFailed(at, m.err)
+		}
+		return r.claimLocks(at, g)
+	}
+	return nil
+}
+
+// parkNow is mail: a guard's locks are asked for.
+type parkNow struct{ at store.Place }
+
+func (m parkNow) handle(r *Run) error {
+	if n, _ := r.s.Node(m.at); n.Ticket == "" {
+		return nil
+	}
+	return r.park(m.at)
+}
+
+// park asks for a guard's locks: those that nothing around it has.
+func (r *Run) park(at store.Place) error {
+	n, _ := r.s.Node(at)
+	pn := &r.plan.Nodes[at.Node]
+	if r.e.cfg.Keeper == nil {
+		return r.lockFailed(at, ErrNoLocks)
+	}
+	provider, keys, err := r.e.cfg.Keeper.Resolve(pn.Guard.Provider, n.Keys)
+	if err != nil {
+		return r.lockFailed(at, err)
+	}
+	g := &guard{scope: r.guardScope(at, n.Attempts)}
+	missing := keys[:0:0]
+	for _, k := range keys {
+		if _, shared := g.scope.Shared(runctx.LockID{Provider: provider, Key: k}); !shared {
+			missing = append(missing, k)
+		}
+	}
+	if r.guards == nil {
+		r.guards = make(map[store.Place]*guard)
+	}
+	r.guards[at] = g
+	if len(missing) == 0 {
+		return r.granted(at, g, nil)
+	}
+	epoch, attempt := g.scope.Generation()
+	g.wait = LockWait{
+		Ticket: n.Ticket, Provider: provider, Keys: missing, Owner: g.scope.Owner(), Epoch: epoch, Attempt: attempt,
+		Lease: r.e.cfg.LockLease, Most: pn.Guard.MaxHold, Compensation: n.Compensate.State == store.StepCompensating,
+		Enclosing: g.scope.Enclosing(), Born: r.s.CreatedAt,
+	}
+	r.e.tickets.enter(n.Ticket, r)
+	offered, err := r.e.cfg.Keeper.Park(r.e.past, g.wait)
+	switch {
+	case errors.Is(err, ErrRefused):
+		return r.lockFailed(at, err)
+	case err != nil:
+		r.askAgain(at, err)
+		return nil
+	case offered:
+		return r.claimLocks(at, g)
+	}
+	return nil
+}
+
+// guardScope returns the scope of a guard. One whose branch has scopes already is the
+// same as before, since those stand in it.
+func (r *Run) guardScope(at store.Place, attempt uint64) *runctx.Scope {
+	if g := r.guards[at]; g != nil {
+		g.scope.Rise(attempt)
+		return g.scope
+	}
+	return r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), attempt)
+}
+
+// askAgain has a provider asked again that did not answer.
+func (r *Run) askAgain(at store.Place, err error) {
+	r.e.cfg.Logger.Warn("workflow: the lock provider did not answer; a guard asks it again",
+		"execution", r.key.String(), "guard", r.s.Path(at), "error", err)
+	time.AfterFunc(lockPause, func() { r.post(parkNow{at}) })
+}
+
+// claimLocks takes what is offered to a guard.
+func (r *Run) claimLocks(at store.Place, g *guard) error {
+	if n, _ := r.s.Node(at); n.Ticket != g.wait.Ticket {
+		return nil // it has been given up meanwhile
+	}
+	holds, err := r.e.cfg.Keeper.Claim(r.e.past, g.wait)
+	switch {
+	case errors.Is(err, ErrNotOffered):
+		return nil // it went on to the next, and comes back
+	case errors.Is(err, ErrRefused):
+		return r.lockFailed(at, err)
+	case err != nil:
+		r.askAgain(at, err)
+		return nil
+	}
+	return r.granted(at, g, holds)
+}
+
+// granted goes on with a guard that has its locks: what runs in it shares them.
+func (r *Run) granted(at store.Place, g *guard, holds []runctx.Hold) error {
+	r.e.tickets.leave(g.wait.Ticket)
+	g.wait.Ticket, g.holds = "", holds
+	for _, h := range holds {
+		if err := g.scope.Keep(h); err != nil {
+			return fmt.Errorf("workflow: guard %q: %w", r.s.Path(at), err)
+		}
+	}
+	return r.happen(machine.Granted{Place: at, Holds: holdRecords(holds)})
+}
+
+// lockFailed fails a guard that cannot have its locks.
+func (r *Run) lockFailed(at store.Place, err error) error {
+	if g := r.guards[at]; g != nil {
+		r.e.tickets.leave(g.wait.Ticket)
+		g.scope.End()
+		delete(r.guards, at)
+	}
+	if n, _ := r.s.Node(at); n.Ticket == "" {
+		return nil
+	}
+	r.remember(err)
+	f := failureRecord(r.s.Path(at), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, err)
+	return r.happen(machine.LockFailed{Place: at, Failure: f})
+}
+
+// unguard forgets the scopes of guards that have given their locks away: to the guard
+// around them, or to the errand that frees them. The frames in them have ended before.
+func (r *Run) unguard(which func(at store.Place) bool) {
+	for at, g := range r.guards {
+		n, _ := r.s.Node(at)
+		forward := n.Invoke.State == store.StepInvoking && n.Compensate.State == ""
+		if !which(at) || n.Ticket != "" || len(n.Holds) > 0 || forward || n.Compensate.State == store.StepCompensating {
+			continue
+		}
+		delete(r.guards, at)
+		r.e.tickets.leave(g.wait.Ticket)
+		g.scope.Surrender()
+		if len(g.holds) == 0 {
+			continue
+		}
+		if outer := r.outermost(at); outer != nil {
+			for _, h := range g.holds {
+				_ = outer.scope.Keep(h) // it has not ended: its node has these holds
+			}
+			outer.holds = append(outer.holds, g.holds...)
+			continue
+		}
+		r.scopes.gone = append(r.scopes.gone, g.holds...)
+	}
+}
+
+// outermost returns the outermost guard around a place that is in force.
+func (r *Run) outermost(at store.Place) (outer *guard) {
+	for id := at.Frame; id != 0; {
+		parent := r.s.Frame(id).Parent
+		if r.plan.Nodes[parent.Node].Kind == plan.GuardNode && r.guards[parent] != nil {
+			outer = r.guards[parent]
+		}
+		id = parent.Frame
+	}
+	return outer
+}
+
+// lostGuard returns the guard around a place that has lost a lock.
+func (r *Run) lostGuard(at store.Place) (lost store.Place, ok bool) {
+	for id := at.Frame; id != 0; {
+		parent := r.s.Frame(id).Parent
+		if g := r.guards[parent]; g != nil {
+			for _, h := range g.holds {
+				if n, _ := r.s.Node(parent); !h.Alive() && len(n.Holds) > 0 {
+					lost, ok = parent, true
+				}
+			}
+		}
+		id = parent.Frame
+	}
+	return lost, ok
+}
+
+// ErrGuardLost is the error of a guard that has lost a lock: somebody else may have had
+// it since.
+var ErrGuardLost = errors.New("workflow: a lock of the guard was lost")
+
+// checkGuards turns the execution round when a guard around a place has lost a lock,
+// before anything goes forward in it.
+func (r *Run) checkGuards(at store.Place) error {
+	if lost, ok := r.lostGuard(at); ok {
+		return r.loseGuard(lost)
+	}
+	return nil
+}
+
+// freeLocks gives back what an errand says.
+func (r *Run) freeLocks(ctx context.Context, n uint32, holds []store.Hold) error {
+	live := r.scopes.freeing[n]
+	delete(r.scopes.freeing, n)
+	known := make(map[store.Hold]bool, len(live))
+	for _, rec := range holdRecords(live) {
+		known[rec] = true
+	}
+	for i, rec := range holdRecords(r.scopes.gone) {
+		for _, h := range holds {
+			if h == rec && !known[rec] {
+				known[rec], live = true, append(live, r.scopes.gone[i])
+			}
+		}
+	}
+	var others []store.Hold
+	for _, h := range holds {
+		if !known[h] {
+			others = append(others, h)
+		}
+	}
+	live = slices.DeleteFunc(live, func(h runctx.Hold) bool {
+		behind := r.scopes.root.Occupied(h)
+		if behind {
+			h.Abandon() // a body that was left behind believes to have it (I4)
+		}
+		return behind
+	})
+	if len(live) > 0 {
+		freeHolds(r.e.cfg.Logger.With("execution", r.key.String()).Warn, live)
+	}
+	if len(others) == 0 || r.e.cfg.Keeper == nil {
+		return nil
+	}
+	return r.e.cfg.Keeper.Free(ctx, others)
+}
+
+// takeOver takes over what the execution held under its owner before, ahead of
+// everything else that a claim does.
+func (r *Run) takeOver() error {
+	if r.e.cfg.Keeper == nil {
+		return nil
+	}
+	ctx := r.e.past
+	for id := range r.s.Frames {
+		frame := store.FrameID(id)
+		if err := r.takeOverFrame(ctx, frame); err != nil {
+			return err
+		}
+	}
+	for at, holds := range r.s.GuardHolds {
+		if err := r.takeOverGuard(ctx, at, holds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeOverFrame takes over what steps have left to a sequence. What is lost of that is
+// told: no step in flight relies on it.
+func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
+	var left []store.Hold
+	for _, h := range r.s.Frame(id).Holds {
+		as := Generation{Epoch: r.s.Epoch, Attempt: h.Attempt}
+		taken, stands, err := r.e.cfg.Keeper.TakeOver(ctx, []store.Hold{h}, as, r.e.cfg.LockLease, 0)
+		switch {
+		case err != nil:
+			return err
+		case !stands:
+			r.e.cfg.Logger.Warn("workflow: a lock that a step had left to its execution was lost", "execution", r.key.String(), "key", h.Key)
+			continue
+		}
+		for _, hold := range taken {
+			if err := r.scopes.sequence(r, id).Keep(hold); err != nil {
+				return err
+			}
+		}
+		left = append(left, holdRecords(taken)...)
+	}
+	r.s.SetHolds(id, left)
+	return nil
+}
+
+// takeOverGuard takes over the locks of a guard that a claim has found.
+func (r *Run) takeOverGuard(ctx context.Context, at store.Place, holds []store.Hold) error {
+	n, _ := r.s.Node(at)
+	g := &guard{scope: r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), n.Attempts)}
+	if r.guards == nil {
+		r.guards = make(map[store.Place]*guard)
+	}
+	r.guards[at] = g
+	stands, err := r.renewGuard(ctx, at, g, holds, 0)
+	if err == nil && !stands {
+		r.lost = append(r.lost, at)
+	}
+	return err
+}
+
+// renewGuard takes over the locks of a guard with new tokens, later by some attempts,
+// and notes that with the next write. It answers false when one of them is lost.
+func (r *Run) renewGuard(ctx context.Context, at store.Place, g *guard, holds []store.Hold, later uint64) (stands bool, err error) {
+	byOwner := make(map[[2]string][]store.Hold)
+	for _, h := range holds {
+		owner := [2]string{h.Provider, h.Owner}
+		byOwner[owner] = append(byOwner[owner], h)
+	}
+	g.holds = nil
+	for _, list := range byOwner {
+		as := Generation{Epoch: r.s.Epoch, Attempt: list[0].Attempt + later}
+		taken, stands, err := r.e.cfg.Keeper.TakeOver(ctx, list, as, r.e.cfg.LockLease, r.plan.Nodes[at.Node].Guard.MaxHold)
+		if err != nil || !stands {
+			return false, err
+		}
+		for _, h := range taken {
+			if err := g.scope.Keep(h); err != nil {
+				return false, err
+			}
+		}
+		g.holds = append(g.holds, taken...)
+	}
+	_, err = r.decide(machine.RenewedHolds{Place: at, Holds: holdRecords(g.holds)}, time.Now())
+	return err == nil, err
+}
+
+// fenceOff takes over the locks of the guards around a body that is left behind, so
+// that it can neither write under their tokens nor free them (I4). The new tokens are
+// recorded in the write that starts the next attempt.
+func (r *Run) fenceOff(at store.Place) error {
+	for id := at.Frame; id != 0; {
+		parent := r.s.Frame(id).Parent
+		id = parent.Frame
+		g := r.guards[parent]
+		n, _ := r.s.Node(parent)
+		if g == nil || len(n.Holds) == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(r.e.past, giveBackTime)
+		stands, err := r.renewGuard(ctx, parent, g, n.Holds, 1)
+		cancel()
+		if err != nil {
+			r.e.cfg.Logger.Warn("workflow: a guard's locks could not be taken over from a body that was left behind; they count as lost",
+				"execution", r.key.String(), "guard", r.s.Path(parent), "error", err)
+		}
+		if !stands || err != nil {
+			return r.loseGuard(parent)
+		}
+	}
+	return nil
+}
+
+// loseGuard turns the execution round for a guard that has lost a lock.
+func (r *Run) loseGuard(at store.Place) error {
+	if n, _ := r.s.Node(at); len(n.Holds) == 0 || r.s.State.Finished() {
+		return nil
+	}
+	r.remember(ErrGuardLost)
+	f := failureRecord(r.s.Path(at), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, ErrGuardLost)
+	return r.happen(machine.LocksLost{Place: at, Failure: f})
+}

@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/lockstep-dev/lockstep/internal/machine"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// turns lets attempts that may have killed their process be made one at a time, so that
+// the next death tells which of them it was (I11).
+type turns struct {
+	e    *Engine
+	mu   sync.Mutex
+	line []turn
+	now  *turn // whose turn it is
+}
+
+type turn struct {
+	r     *Run
+	place store.Place
+	phase machine.Phase
+}
+
+// turnCame is mail: it is the attempt's turn.
+type turnCame struct{ turn }
+
+func (m turnCame) handle(r *Run) error {
+	n, _ := r.s.Node(m.place)
+	if n.Invoke.Waits != store.WaitingForTurn && n.Compensate.Waits != store.WaitingForTurn {
+		r.e.turns.over(r, m.place) // the execution has turned round meanwhile
+		return nil
+	}
+	return r.happen(machine.TurnCame{Place: m.place, Phase: m.phase})
+}
+
+func (m turnCame) tooLate(r *Run) { r.e.turns.over(r, anywhere) }
+
+// ask puts an attempt into the line.
+func (t *turns) ask(r *Run, c machine.AwaitTurn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.line = append(t.line, turn{r, c.Place, c.Phase})
+	t.next()
+}
+
+// over ends the turn of an attempt, if it has it.
+func (t *turns) over(r *Run, place store.Place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == nil || t.now.r != r || (place != anywhere && t.now.place != place) {
+		return
+	}
+	t.now = nil
+	t.next()
+}
+
+// next requires mu.
+func (t *turns) next() {
+	if t.now != nil || len(t.line) == 0 {
+		return
+	}
+	first := t.line[0]
+	t.line = t.line[1:]
+	t.now = &first
+	first.r.post(turnCame{first})
+}

@@ -1,0 +1,296 @@
+package machine
+
+import (
+	"slices"
+
+	"github.com/lockstep-dev/lockstep/internal/plan"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// A guard takes its locks, runs its branch, and gives them back when it is left. What
+// a guard within another one took stays until the outermost is left, so that whatever
+// happens in the outer one can be compensated under the same locks (I5).
+
+// park has a guard wait for its locks. Those that a guard around it has are there
+// already: the one who takes locks for the execution sees to that.
+func (t *transition) park(at store.Place, n node, keys []string) {
+	n.Keys = keys
+	n.Ticket = t.ticket(at, &n, Invoke)
+	n.Invoke.Attempts, n.Invoke.FirstAt, n.Invoke.Waits = 1, t.now, store.WaitingForLock
+	n.Attempts++
+	if most := t.plan().Nodes[at.Node].Guard.MaxWait; most > 0 {
+		n.Invoke.DueAt = t.now.Add(most)
+	}
+	t.setNode(at, n)
+	t.command(Park{at})
+}
+
+// ticket names the wait of a guard, in each phase another one.
+func (t *transition) ticket(at store.Place, n *node, phase Phase) string {
+	return t.s.RunUID + "/" + t.key(at) + "/" + string(phase) + "/" + decimal(n.Attempts)
+}
+
+// unpark takes a guard out of the queues that it waits in.
+func (t *transition) unpark(at store.Place, n *node) {
+	if n.Ticket == "" {
+		return
+	}
+	t.errand(store.Errand{
+		Kind: store.CancelTicket, Place: at, Ticket: n.Ticket, Provider: t.plan().Nodes[at.Node].Guard.Provider,
+	})
+	n.Ticket = ""
+}
+
+// granted goes on with a guard that has its locks.
+func (t *transition) granted(at store.Place, n node, holds []store.Hold) {
+	n.Holds, n.Ticket = holds, ""
+	if n.Compensate.State == store.StepCompensating {
+		n.Compensate.Waits = store.NotWaiting
+		t.setNode(at, n)
+		switch {
+		case t.frame(n.First).State == store.FrameUnwinding:
+			t.resumeIn(n)
+		case t.unwindBranches(at):
+			t.below(at)
+		}
+		return
+	}
+	n.Invoke.Waits, n.Invoke.DueAt = store.NotWaiting, zero
+	t.open(at, &n, t.plan().Nodes[at.Node].Branches, nil)
+	t.begin(at, n)
+}
+
+// unlocked says that a guard around a place has lost its locks while its branch was
+// being compensated, and waits to have them again: nothing in it is started before.
+func (t *transition) unlocked(at store.Place) bool {
+	for id := at.Frame; id != 0; {
+		parent := t.frame(id).Parent
+		if n, _ := t.node(parent); n.Compensate.Waits == store.WaitingForLock {
+			return true
+		}
+		id = parent.Frame
+	}
+	return false
+}
+
+// relock has a guard take its locks again under which its branch is being compensated.
+func (t *transition) relock(at store.Place, n node, lost []store.Hold) {
+	for _, h := range lost { // those of guards within it that were left are among them
+		n.Keys = mergeKeys(n.Keys, []string{h.Key})
+	}
+	n.Attempts++
+	n.Ticket = t.ticket(at, &n, Compensate)
+	n.Compensate.Waits = store.WaitingForLock
+	t.setNode(at, n)
+	t.command(Park{at})
+}
+
+// waiting returns the steps within a node that wait for the locks of a guard.
+func (t *transition) waiting(n node) (list []store.Place) {
+	for id := range branches(&n) {
+		for _, i := range t.sequence(id)[:t.begun(id)] {
+			at := store.Place{Frame: id, Node: i}
+			inner, _ := t.node(at)
+			if t.plan().Nodes[i].Kind == plan.StepNode && inner.Compensate.Waits == store.WaitingForLock {
+				list = append(list, at)
+			}
+			list = append(list, t.waiting(inner)...)
+		}
+	}
+	return list
+}
+
+// resumeIn starts what has waited for a guard to have its locks again.
+func (t *transition) resumeIn(n node) {
+	for _, at := range t.waiting(n) {
+		step, _ := t.node(at)
+		t.start(at, step, Compensate)
+	}
+}
+
+// around returns the outermost guard around a place, in the place's own phase.
+func (t *transition) around(at store.Place) (outermost store.Place, ok bool) {
+	for id := at.Frame; id != 0; {
+		parent := t.frame(id).Parent
+		if t.plan().Nodes[parent.Node].Kind == plan.GuardNode {
+			outermost, ok = parent, true
+		}
+		id = parent.Frame
+	}
+	return outermost, ok
+}
+
+// leaveGuard gives the locks of a guard to the outermost one around it, or back.
+func (t *transition) leaveGuard(at store.Place, n *node) {
+	if len(n.Holds) == 0 {
+		return
+	}
+	if outer, ok := t.around(at); ok {
+		o, _ := t.node(outer)
+		o.Holds = append(slices.Clip(o.Holds), n.Holds...)
+		t.setNode(outer, o)
+	} else {
+		t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
+	}
+	n.Holds = nil
+}
+
+// leaveUndone is [transition.leaveGuard] for a guard whose branch has been
+// compensated.
+func (t *transition) leaveUndone(at store.Place, n *node) {
+	t.unpark(at, n) // what was in flight when its locks were lost was the last of it
+	t.leaveGuard(at, n)
+}
+
+// undoGuard sees to the locks under which the branch of a guard is compensated. It
+// answers false when they have to be waited for.
+func (t *transition) undoGuard(at store.Place, n node) (ready bool) {
+	if n.Count == 0 || len(n.Holds) > 0 {
+		return true // it never had its locks, or has them still
+	}
+	if _, inside := t.around(at); inside {
+		return true // the outermost guard has taken its keys too
+	}
+	keys, effects := t.inside(n)
+	if !effects {
+		return true
+	}
+	n.Keys = mergeKeys(n.Keys, keys)
+	n.Attempts++
+	n.Ticket = t.ticket(at, &n, Compensate)
+	n.Compensate = store.Progress{State: store.StepCompensating, Attempts: 1, FirstAt: t.now, Waits: store.WaitingForLock}
+	t.setNode(at, n)
+	t.command(Park{at})
+	return false
+}
+
+// inside collects the keys of the guards within a node, and says whether anything in
+// it has to be compensated by a body.
+func (t *transition) inside(n node) (keys []string, effects bool) {
+	for id := range branches(&n) {
+		nodes := t.sequence(id)
+		for _, i := range nodes[:t.begun(id)] {
+			inner, _ := t.node(store.Place{Frame: id, Node: i})
+			pn := &t.plan().Nodes[i]
+			switch {
+			case pn.Kind == plan.StepNode:
+				effects = effects || (pn.Step.Compensate != nil && inner.Compensate.State != store.StepReverted && undoable(&inner.Node, pn.Step))
+			case pn.Kind == plan.CallNode:
+				effects = effects || inner.Invoke.State == store.StepDone
+			case pn.Kind == plan.GuardNode && inner.Count > 0 && len(inner.Holds) == 0: // else it has them still
+				keys = append(keys, inner.Keys...)
+			}
+			more, has := t.inside(inner)
+			keys, effects = append(keys, more...), effects || has
+		}
+	}
+	return keys, effects
+}
+
+func mergeKeys(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Granted says that a guard has its locks.
+type Granted struct {
+	Place store.Place
+	Holds []store.Hold
+}
+
+func (e Granted) apply(t *transition) error {
+	n, err := t.expectParked(e.Place)
+	if err != nil {
+		return err
+	}
+	t.granted(e.Place, n, e.Holds)
+	return nil
+}
+
+// LockFailed says that a guard cannot have its locks.
+type LockFailed struct {
+	Place   store.Place
+	Failure store.Failure
+}
+
+func (e LockFailed) apply(t *transition) error {
+	n, err := t.expectParked(e.Place)
+	if err != nil {
+		return err
+	}
+	n.Ticket = ""
+	if n.Compensate.State == store.StepCompensating {
+		// What it guards cannot be compensated under its locks, and is not without.
+		t.d.failures = append(t.d.failures, e.Failure)
+		for _, at := range t.waiting(n) {
+			step, _ := t.node(at)
+			step.Compensate = store.Progress{State: store.StepFailed}
+			t.setNode(at, step)
+		}
+		n.Compensate = store.Progress{State: store.StepFailed}
+		t.setNode(e.Place, n)
+		t.below(e.Place)
+		return nil
+	}
+	n.Invoke = store.Progress{State: store.StepFailed, Attempts: n.Invoke.Attempts, FirstAt: n.Invoke.FirstAt}
+	t.setNode(e.Place, n)
+	t.fail(e.Failure, Failed)
+	return nil
+}
+
+func (t *transition) expectParked(at store.Place) (node, error) {
+	n, err := t.expect(at, plan.GuardNode)
+	if err != nil {
+		return n, err
+	}
+	if n.Invoke.Waits != store.WaitingForLock && n.Compensate.Waits != store.WaitingForLock {
+		return n, t.notDue(at, "it waits for no lock")
+	}
+	return n, nil
+}
+
+// LocksLost says that somebody else may have had a lock of a guard since it was taken.
+type LocksLost struct {
+	Place   store.Place
+	Failure store.Failure
+}
+
+func (e LocksLost) apply(t *transition) error {
+	n, err := t.expect(e.Place, plan.GuardNode)
+	if err != nil {
+		return err
+	}
+	if len(n.Holds) == 0 {
+		return t.notDue(e.Place, "it has no locks")
+	}
+	// What is left of them is given back: its branch is compensated under locks that
+	// are taken together.
+	t.errand(store.Errand{Kind: store.ReleaseLocks, Place: e.Place, Holds: n.Holds})
+	lost := n.Holds
+	n.Holds = nil
+	if n.Compensate.State == store.StepCompensating {
+		t.relock(e.Place, n, lost)
+		return nil
+	}
+	t.setNode(e.Place, n)
+	t.fail(e.Failure, LockLost)
+	return nil
+}
+
+// RenewedHolds says that a new owner has taken over the locks of a guard, under new
+// tokens.
+type RenewedHolds struct {
+	Place store.Place
+	Holds []store.Hold
+}
+
+func (e RenewedHolds) apply(t *transition) error {
+	n, err := t.expect(e.Place, plan.GuardNode)
+	if err != nil {
+		return err
+	}
+	n.Holds = e.Holds
+	t.setNode(e.Place, n)
+	return nil
+}

@@ -1,0 +1,121 @@
+package machine
+
+import (
+	"fmt"
+
+	"github.com/lockstep-dev/lockstep/internal/plan"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// MostDeaths is how many processes a step may kill before it fails for good (I11).
+const MostDeaths = 3
+
+// Recovered says that the execution has a new owner, which starts again what was at
+// work.
+type Recovered struct {
+	// Unclean says that the process before may have died of an attempt in flight.
+	Unclean bool
+}
+
+func (e Recovered) apply(t *transition) error { //nolint:unparam // the interface's
+	if t.head().State == store.NotStarted || t.head().State.Finished() {
+		return nil
+	}
+	// What follows from one of them may start others, which are no part of this.
+	for _, at := range t.atWork() {
+		t.recover(at, e.Unclean)
+	}
+	t.turned()
+	return nil
+}
+
+// atWork returns the nodes at which something was at work.
+func (t *transition) atWork() []store.Place {
+	var places []store.Place
+	for i := range t.head().Frames {
+		id := store.FrameID(i)
+		if f := t.frame(id); f.State != store.FrameRunning && f.State != store.FrameUnwinding {
+			continue
+		}
+		for _, i := range t.sequence(id)[:t.begun(id)] {
+			at := store.Place{Frame: id, Node: i}
+			if n, _ := t.node(at); n.Invoke.State == store.StepInvoking || n.Compensate.State == store.StepCompensating {
+				places = append(places, at)
+			}
+		}
+	}
+	return places
+}
+
+// recover starts again what was at work at a node.
+func (t *transition) recover(at store.Place, unclean bool) {
+	n, _ := t.node(at)
+	phase := Invoke
+	if n.Compensate.State == store.StepCompensating { // a region that is left in its midst is invoking still
+		phase = Compensate
+	}
+	switch p := progress(&n.Node, phase); {
+	case p.Waits == store.WaitingForLock:
+		if t.plan().Nodes[at.Node].Kind == plan.GuardNode {
+			t.command(Park{at})
+		}
+	case p.Waits == store.WaitingForTurn:
+		t.command(AwaitTurn{at, phase})
+	case t.plan().Nodes[at.Node].Kind == plan.StepNode && p.Waits == store.NotWaiting:
+		t.recoverAttempt(at, n, phase, unclean)
+	}
+}
+
+func (t *transition) recoverAttempt(at store.Place, n node, phase Phase, unclean bool) {
+	p := progress(&n.Node, phase)
+	if unclean && p.Suspect {
+		p.Deaths++
+	}
+	// Nobody has seen the end of the attempt: its effect may be there, whatever becomes
+	// of the next one.
+	n.Unknown = n.Unknown || phase == Invoke
+	switch {
+	case p.Deaths >= MostDeaths:
+		f := store.Failure{
+			Path: t.s.Path(at), Phase: string(phase), Attempt: p.Attempts,
+			Message: fmt.Sprintf("workflow: step %q killed its process %d times", t.s.Path(at), p.Deaths),
+			Chain:   []store.ErrorRecord{{Type: CrashLoopType, Message: decimal(uint64(p.Deaths))}},
+		}
+		clearSuspect(p)
+		t.attemptFailed(AttemptFailed{Place: at, Phase: phase, Failure: f, Permanent: true, Unknown: true}, n)
+	case phase == Invoke && t.head().State != store.Invoking:
+		// It was being cancelled, and has died with its process.
+		n.Invoke.State = store.StepFailed
+		t.setNode(at, n)
+	case unclean:
+		p.Suspect, p.Waits = false, store.WaitingForTurn
+		t.setNode(at, n)
+		t.command(AwaitTurn{at, phase})
+	default:
+		t.again(at, n, phase)
+	}
+}
+
+// CrashLoopType is the type under which a crash loop stands in a failure's chain.
+const CrashLoopType = "*workflow.CrashLoopError"
+
+// TurnCame lets an attempt be made that may have killed its process. The mark that it
+// is, is durable before it starts.
+type TurnCame struct {
+	Place store.Place
+	Phase Phase
+}
+
+func (e TurnCame) apply(t *transition) error {
+	n, err := t.expect(e.Place, plan.StepNode)
+	if err != nil {
+		return err
+	}
+	p := progress(&n.Node, e.Phase)
+	if p.Waits != store.WaitingForTurn {
+		return t.notDue(e.Place, "it waits for no turn")
+	}
+	p.Suspect = true
+	t.again(e.Place, n, e.Phase)
+	return nil
+}

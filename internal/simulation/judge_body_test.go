@@ -1,0 +1,206 @@
+package simulation
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+	"github.com/lockstep-dev/lockstep/steps"
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// find returns the execution that a step is of. It requires mu.
+func (w *world) find(ref steps.Ref) *execution {
+	return w.store.byKey[store.Key{Workflow: ref.Workflow, ID: ref.ExecutionID}]
+}
+
+// judgeBegin judges the beginning of a body. It requires mu.
+func (w *world) judgeBegin(d *deed, id string, items []int, x string, number uint64, ctx *steps.Context) {
+	if other, ok := w.ledger.keys[d.key]; ok && other != id {
+		w.fault("I1: %s and %s have one idempotency key", other, id)
+	}
+	w.ledger.keys[d.key] = id
+	if first := w.ledger.byPlace[id][0]; first.key != d.key {
+		w.fault("I1: the idempotency key of %s changes", id)
+	}
+	if d.m == nil {
+		w.fault("I3: %s begins, and there is no such execution", d.name())
+		return
+	}
+	at, ok := d.m.find(d.n, items)
+	if !ok {
+		w.fault("I3: %s begins, and no durable write knows it", d.name())
+		return
+	}
+	d.at = at
+	rec := d.m.nodes[at]
+	w.judgeEnabled(d, at)
+	if w.p.storeJumps == 0 && !w.store.lives(d.in.me) {
+		w.fault("I2: %s begins on %s, whose lease is over", d.name(), d.in.name)
+	}
+	current := d.m.x.Owner == d.in.me
+	if current && d.invoke && d.m.turned {
+		w.fault("I4: %s begins, and the execution is %s", d.name(), d.m.head.State)
+	}
+	if current {
+		w.judgeAlone(d)
+	}
+	if d.invoke {
+		want, err := d.m.value(at.Frame, d.n.seq, d.n.in)
+		if err != nil || want != (val{x, number}) {
+			w.fault("I1: %s gets %v, and should get %v (%v)", d.name(), val{x, number}, want, err)
+		}
+		return
+	}
+	w.judgeUndo(d, rec, x, number, ctx.Outcome())
+}
+
+// judgeEnabled wants a durable write to have enabled the attempt, of its own instance,
+// and for this body alone.
+func (w *world) judgeEnabled(d *deed, at store.Place) {
+	used := false
+	for o, e := range d.m.enabled {
+		if o.at != at || e.invoke != d.invoke || e.number != d.number || e.by != d.in.me {
+			continue
+		}
+		if e.begun == nil {
+			e.begun = d
+			return
+		}
+		used = true
+	}
+	if used {
+		w.fault("I1: %s begins twice, and one write has enabled it", d.name())
+		return
+	}
+	w.fault("I3: %s begins, and no durable write of %s enables it", d.name(), d.in.name)
+}
+
+// judgeAlone wants no other body of the step to run in the same process, but for one
+// that was left behind when its time was up.
+func (w *world) judgeAlone(d *deed) {
+	for other := range w.running(d) {
+		if other.in == d.in && (!other.told || w.now()-other.toldAt < cancelGrace) {
+			w.fault("I4: %s begins while %s still runs, and that was not left behind", d.name(), other.name())
+		}
+	}
+}
+
+// running yields the other bodies of the step that have not returned.
+func (w *world) running(d *deed) func(yield func(*deed) bool) {
+	return func(yield func(*deed) bool) {
+		for _, invoke := range []bool{true, false} {
+			for _, other := range w.ledger.byPlace[d.place+" "+phaseName(invoke)] {
+				if other != d && !other.over && !yield(other) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// judgeUndo wants a compensation to get the undo data of its step, and its outcome.
+func (w *world) judgeUndo(d *deed, rec store.Node, x string, number uint64, outcome steps.Outcome) {
+	var want uint64
+	var err error
+	if d.n.step.reversible {
+		var k keep
+		k, err = decodeKeep(rec.Undo)
+		want = k.U
+	} else {
+		var v val
+		v, err = decodeVal(rec.Undo)
+		want = v.N
+	}
+	if err != nil || want != number {
+		w.fault("I5: %s gets %d, and the record has %d (%v)", d.name(), number, want, err)
+	}
+	_ = x
+	expected := steps.Failed
+	switch {
+	case rec.Invoke.State == store.StepDone:
+		expected = steps.Succeeded
+	case rec.Unknown:
+		expected = steps.Unknown
+	}
+	if outcome != expected {
+		w.fault("%s is told that the outcome is %s, and it is %s", d.name(), outcome, expected)
+	}
+}
+
+// holds judges what a body finds held around it: one that was left behind has older
+// tokens, so that the world outside refuses it. It requires mu.
+func (w *world) holds(d *deed) {
+	if d.in.dead() || d.m == nil || d.m.x.Owner != d.in.me {
+		return
+	}
+	w.logf(d.in.name, "finds for %s: %v", d.place, d.tokens)
+	for other := range w.running(d) {
+		for k, t := range d.tokens {
+			if other.tokens[k] >= t && d.m.guarded(d.at, k) {
+				w.fault("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
+			}
+		}
+	}
+}
+
+// guarded says whether a guard around a place locks the key.
+func (m *mirror) guarded(at store.Place, key string) bool {
+	for id := at.Frame; id != 0; id = m.parent(id).Frame {
+		if parent := m.parent(id); m.spec(parent).verb == guardVerb && slices.Contains(m.nodes[parent].Keys, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// releases judges what is given back: a hold of an execution is so when no record has
+// it any more.
+func (w *world) releases(c *lockConn, holds []driver.Hold) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range holds {
+		for _, m := range w.mirrors {
+			if m.gone || !strings.Contains(h.Owner, m.x.RunUID) {
+				continue
+			}
+			if at := m.holding(h); at != "" {
+				w.fault("I3: %s gives %s of %s back, and %s has it in its record", c.in.name, h.Key, m.name, at)
+			}
+		}
+	}
+}
+
+// holding says where a hold stands in the record.
+func (m *mirror) holding(h driver.Hold) string {
+	same := func(r store.Hold) bool { return r.Key == h.Key && r.Owner == h.Owner && r.Token == uint64(h.Token) }
+	for id, f := range m.frames {
+		if slices.ContainsFunc(f.Holds, same) {
+			return "frame " + itoa(id)
+		}
+	}
+	for at, n := range m.nodes {
+		if slices.ContainsFunc(n.Holds, same) {
+			return m.place(at)
+		}
+	}
+	return ""
+}
+
+// enqueues judges a wait: it is durable before it is one.
+func (w *world) enqueues(c *lockConn, t driver.Ticket) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range w.mirrors {
+		if !strings.HasPrefix(t.ID, m.x.RunUID+"/") || m.x.Owner != c.in.me {
+			continue
+		}
+		waits := false
+		for _, n := range m.nodes {
+			waits = waits || n.Ticket == t.ID
+		}
+		if !waits && !m.tickets[t.ID] {
+			w.fault("I3: %s waits for %v, and no durable write says so", m.name, t.Keys)
+		}
+	}
+}

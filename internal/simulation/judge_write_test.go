@@ -1,0 +1,443 @@
+package simulation
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// What follows judges each write as it is made. All of it requires mu.
+
+// created notes a new execution.
+func (w *world) created(c *conn, e *execution) {
+	m := &mirror{
+		w: w, x: e, nodes: map[store.Place]store.Node{}, outbox: map[uint32]store.Errand{}, enabled: map[ordinal]*enabled{},
+		tickets: map[string]bool{},
+	}
+	for _, fl := range w.flows {
+		if fl.name == e.Workflow {
+			m.flow = fl
+		}
+	}
+	m.name = w.name(e.Key)
+	w.uids[e.RunUID] = m.name
+	e.seen = m
+	w.mirrors = append(w.mirrors, m)
+	left := e.Owner.None() && e.State.Finished() && !e.Unsettled
+	if e.Epoch != 1 || e.Revision != 1 || e.Owner != c.in.me && !left {
+		w.fault("I2: %s is created under %+v", m.name, e.Fence)
+	}
+	if p := e.Parent; p != nil {
+		parent := w.mirrorOf(p.RunUID)
+		if parent == nil || parent.nodes[p.Place].Child != e.ID {
+			w.fault("I3: child %s is created, and no durable write of its parent says so", m.name)
+		}
+	}
+}
+
+func (w *world) mirrorOf(runUID string) *mirror {
+	for _, m := range w.mirrors {
+		if m.x.RunUID == runUID {
+			return m
+		}
+	}
+	return nil
+}
+
+func (w *world) forgotten(e *execution) {
+	e.seen.gone = true
+	w.logf("store", "forgets %s", e.seen.name)
+}
+
+// claimed notes that an execution has another owner.
+func (w *world) claimed(c *conn, e *execution) {
+	w.logf(c.in.name, "claims %s, epoch %d, unclean %v", e.seen.name, e.Epoch, e.seen.unclean)
+}
+
+func (w *world) delivered(c *conn, e *execution, m store.Message) {
+	ev, err := store.DecodeEvent(m.Data)
+	if err != nil {
+		w.fault("%s gets a message that cannot be read: %v", e.seen.name, err)
+	}
+	w.logf(c.in.name, "delivers %s %s%s to %s", ev.Kind, ev.Path, itemText(ev.Items), e.seen.name)
+	if ev.Kind == store.Revert || ev.Kind == store.ChildEnded {
+		w.judgeErrand(e, ev)
+	}
+}
+
+// judgeErrand wants what an execution tells another one to be in its outbox first.
+func (w *world) judgeErrand(e *execution, ev store.Event) {
+	kind, from := store.RevertChild, (*mirror)(nil)
+	if ev.Kind == store.Revert {
+		if e.Parent != nil {
+			from = w.mirrorOf(e.Parent.RunUID)
+		}
+	} else {
+		kind = store.AnswerParent
+		from = w.childOf(e, ev.Place)
+	}
+	if from == nil || !from.sent(kind, e.Key) {
+		w.fault("I3: %s is told %s, and no durable write says so", e.seen.name, ev.Kind)
+	}
+}
+
+func (w *world) childOf(e *execution, at store.Place) *mirror {
+	for _, m := range w.mirrors {
+		if m.x.ID == e.seen.nodes[at].Child && m.x.Parent != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// sent says that an errand is, or was, in the outbox.
+func (m *mirror) sent(kind store.ErrandKind, to store.Key) bool {
+	return slices.ContainsFunc(m.errands, func(e store.Errand) bool { return e.Kind == kind && e.Target == to })
+}
+
+// writes judges a write before it is made: the fence was compared by the store, and is
+// so again here.
+func (w *world) writes(c *conn, e *execution, wr *store.Write) {
+	if wr.Fence != e.Fence {
+		w.fault("I2: a write of %s under epoch %d revision %d lands on epoch %d revision %d of %s",
+			e.seen.name, wr.Fence.Epoch, wr.Fence.Revision, e.Epoch, e.Revision, w.nameOf(e.Owner))
+	}
+	if wr.Fence.Owner != c.in.me {
+		w.fault("I2: %s writes %s as %s", c.in.name, e.seen.name, w.nameOf(wr.Fence.Owner))
+	}
+}
+
+// refused judges a write that was refused: whoever owns the execution, and has written
+// last, is never.
+func (w *world) refused(c *conn, e *execution, wr *store.Write) {
+	if wr.Fence.Owner == e.Owner && wr.Fence.Epoch == e.Epoch && wr.Fence.Revision > e.Revision {
+		w.fault("I2: %s writes revision %d of %s, and %d was never made", c.in.name, wr.Fence.Revision, e.seen.name, e.Revision)
+	}
+}
+
+// wrote judges what a write has made of an execution.
+func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
+	m := e.seen
+	m.writes++
+	before := m.head
+	m.head = e.Head
+	frames, nodes := len(m.frames), m.nodes
+	_ = frames
+	changes := make([]any, 0, len(cells))
+	var starts []ordinal
+	old := map[store.Place]store.Node{}
+	m.frames = slices.Grow(m.frames, int(e.Frames))[:max(len(m.frames), int(e.Frames))]
+	for _, cell := range cells {
+		kind, at, n := cell.ID.Split()
+		switch kind {
+		case store.FrameKind:
+			f, err := store.DecodeFrame(cell.Data)
+			if err != nil || int(at.Frame) >= len(m.frames) {
+				w.fault("frame %d of %s cannot be read: %v", at.Frame, m.name, err)
+				return
+			}
+			m.judgeFrame(at.Frame, m.frames[at.Frame], f)
+			m.frames[at.Frame] = f
+			changes = append(changes, frameChange{m, at.Frame, f})
+		case store.NodeKind:
+			rec, err := store.DecodeNode(cell.Data)
+			if err != nil || at.Node >= len(m.flow.nodes) {
+				w.fault("node %v of %s cannot be read: %v", at, m.name, err)
+				return
+			}
+			old[at] = nodes[at]
+			nodes[at] = rec
+			changes = append(changes, change{m, at, rec})
+		case store.FailureKind:
+			f, err := store.DecodeFailure(cell.Data)
+			if err != nil || int(n) != len(m.failures) {
+				w.fault("failure %d of %s comes after %d: %v", n, m.name, len(m.failures), err)
+				return
+			}
+			m.failures = append(m.failures, f)
+			changes = append(changes, f.Path+" "+f.Phase+" has failed: "+f.Message)
+		case store.OutboxKind:
+			if cell.Data == nil {
+				delete(m.outbox, n)
+				changes = append(changes, errandChange{m, n, nil})
+				continue
+			}
+			er, err := store.DecodeErrand(cell.Data)
+			if err != nil {
+				w.fault("errand %d of %s cannot be read: %v", n, m.name, err)
+				return
+			}
+			m.judgeRelease(er)
+			m.outbox[n] = er
+			m.errands = append(m.errands, er)
+			changes = append(changes, errandChange{m, n, &er})
+		}
+	}
+	w.logf(c.in.name, "%s %s %d.%d: %s, %v", verb, m.name, e.Epoch, e.Revision, e.State, changes)
+	m.judgeHead(before)
+	for at, was := range old {
+		starts = append(starts, m.judgeNode(at, was, nodes[at])...)
+	}
+	for _, o := range starts {
+		m.judgeStart(o)
+	}
+	if e.State.Finished() {
+		m.judgeFinished()
+	}
+}
+
+var follows = map[store.ExecutionState][]store.ExecutionState{
+	"":                        {store.Invoking, store.WaitingToCompensate, store.Compensating, store.Done, store.Reverted, store.Failed},
+	store.Invoking:            {store.Invoking, store.WaitingToCompensate, store.Compensating, store.Done, store.Reverted, store.Failed},
+	store.WaitingToCompensate: {store.WaitingToCompensate, store.Compensating, store.Reverted, store.Failed},
+	store.Compensating:        {store.Compensating, store.Reverted, store.Failed},
+	store.Done:                {store.Done, store.WaitingToCompensate, store.Compensating, store.Reverted, store.Failed},
+	store.Failed:              {store.Failed, store.Compensating, store.Reverted},
+	store.Reverted:            {store.Reverted},
+}
+
+func (m *mirror) judgeHead(before store.Head) {
+	w, now := m.w, m.head
+	if !slices.Contains(follows[before.State], now.State) {
+		w.fault("%s goes from %s to %s", m.name, before.State, now.State)
+	}
+	if before.State == store.Done && now.State != store.Done && m.x.Parent == nil {
+		w.fault("%s was done, and is %s", m.name, now.State)
+	}
+	if before.State == store.Failed && now.State != store.Failed {
+		m.resumed = true
+	}
+	m.turned = m.turned || now.State != store.Invoking && now.State != store.Done
+	if now.Unsettled != (len(m.outbox) > 0) {
+		w.fault("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
+	}
+	if before.State == store.Done && now.State == store.Done && !bytes.Equal(before.Output, now.Output) {
+		w.fault("I1: the result of %s changes", m.name)
+	}
+}
+
+func (m *mirror) judgeFrame(id store.FrameID, was, now store.Frame) {
+	if was.Sequence == 0 && was.Parent == (store.Place{}) && was.State == store.FrameWaiting && was.Item == nil {
+		return // it may be new
+	}
+	if was.Sequence != now.Sequence || was.Parent != now.Parent || was.Branch != now.Branch || !bytes.Equal(was.Item, now.Item) {
+		m.w.fault("frame %d of %s becomes another one", id, m.name)
+	}
+}
+
+// judgeRelease wants each hold to be given back once.
+func (m *mirror) judgeRelease(now store.Errand) {
+	for _, before := range m.errands {
+		for _, h := range before.Holds {
+			if slices.Contains(now.Holds, h) {
+				m.w.fault("%s gives %s back with two errands", m.name, h.Key)
+			}
+		}
+	}
+}
+
+// judgeNode compares a record with the one before, and returns which attempts it
+// enables.
+func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordinal) {
+	w, name := m.w, m.name+"/"+m.place(at)
+	if was.Invoke.State == store.StepDone && (now.Invoke.State != store.StepDone || !bytes.Equal(was.Output, now.Output)) {
+		w.fault("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
+	}
+	if was.Invoke.State == store.StepDone && !bytes.Equal(was.Undo, now.Undo) {
+		w.fault("I1: the undo data of %s is recorded again", name)
+	}
+	if was.Count > 0 && (was.First != now.First || was.Count != now.Count) {
+		w.fault("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
+	}
+	if was.Child != "" && was.Child != now.Child {
+		w.fault("%s has called two children", name)
+	}
+	for _, k := range was.Keys {
+		if !slices.Contains(now.Keys, k) {
+			w.fault("guard %s has decided upon key %s, and has it no more", name, k)
+		}
+	}
+	if now.Attempts < was.Attempts || now.Unknown != (was.Unknown || now.Unknown) {
+		w.fault("%s forgets its attempts", name)
+	}
+	if now.Ticket != "" {
+		m.tickets[now.Ticket] = true
+	}
+	spec := m.spec(at)
+	if spec.step == nil {
+		return nil
+	}
+	for _, invoke := range []bool{true, false} {
+		p, before, active := now.Invoke, was.Invoke, store.StepInvoking
+		if !invoke {
+			p, before, active = now.Compensate, was.Compensate, store.StepCompensating
+		}
+		inFlight := p.State == active && p.Waits == store.NotWaiting
+		if !inFlight || (p.Attempts == before.Attempts && now.Attempts == was.Attempts && before.State == active && before.Waits == store.NotWaiting) {
+			continue
+		}
+		o := ordinal{at, now.Attempts}
+		if m.enabled[o] != nil {
+			w.fault("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
+			continue
+		}
+		m.enabled[o] = &enabled{invoke: invoke, number: p.Attempts, by: m.x.Owner, epoch: m.x.Epoch}
+		starts = append(starts, o)
+	}
+	return starts
+}
+
+// judgeStart judges the write that enables an attempt.
+func (m *mirror) judgeStart(o ordinal) {
+	w, e, name := m.w, m.enabled[o], m.name+"/"+m.place(o.at)
+	st := m.spec(o.at).step
+	switch {
+	case e.invoke && m.head.State != store.Invoking:
+		w.fault("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
+	case e.invoke && e.number > st.tries:
+		w.fault("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
+	case !e.invoke && e.number > st.undoTries:
+		w.fault("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
+	case !e.invoke && m.head.State != store.Compensating:
+		w.fault("I5: %s is undone, and the execution is %s", name, m.head.State)
+	}
+	m.judgeGuards(o.at)
+	if !e.invoke {
+		m.judgeReverse(o.at)
+	}
+}
+
+// judgeGuards wants the locks of all guards around a place to be held, as far as the
+// record goes.
+func (m *mirror) judgeGuards(at store.Place) {
+	var wanted []string
+	held := map[string]bool{}
+	for _, h := range m.frames[0].Holds {
+		held[h.Key] = true
+	}
+	for id := at.Frame; id != 0; id = m.parent(id).Frame {
+		parent := m.parent(id)
+		for _, h := range m.frames[id].Holds {
+			held[h.Key] = true
+		}
+		if m.spec(parent).verb != guardVerb {
+			continue
+		}
+		rec := m.nodes[parent]
+		wanted = append(wanted, rec.Keys...)
+		for _, h := range rec.Holds {
+			held[h.Key] = true
+		}
+	}
+	for _, k := range wanted {
+		if !held[k] {
+			m.w.fault("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
+		}
+	}
+}
+
+// order is negative when a was done before b, positive when after, and zero when they
+// ran side by side, or are one.
+func (m *mirror) order(a, b store.Place) int {
+	around := func(at store.Place) (list []store.Place) {
+		for list = []store.Place{at}; at.Frame != 0; list = append(list, at) {
+			at = m.parent(at.Frame)
+		}
+		slices.Reverse(list)
+		return list
+	}
+	as, bs := around(a), around(b)
+	for i := range min(len(as), len(bs)) {
+		if as[i].Frame != bs[i].Frame {
+			if n := m.spec(as[i-1]); n.verb == eachVerb && n.limit == 1 {
+				return m.frames[as[i].Frame].Branch - m.frames[bs[i].Frame].Branch
+			}
+			return 0
+		}
+		if as[i].Node != bs[i].Node {
+			return m.spec(as[i]).pos - m.spec(bs[i]).pos
+		}
+	}
+	return 0
+}
+
+// needs says that a step, or a child, has effects which are still to be undone.
+func (m *mirror) needs(at store.Place) bool {
+	rec, n := m.nodes[at], m.spec(at)
+	if rec.Compensate.State == store.StepReverted || rec.Compensate.State == store.StepFailed {
+		return false
+	}
+	switch rec.Invoke.State {
+	case store.StepDone, store.StepInvoking:
+		return n.step != nil || n.verb == callVerb
+	case store.StepFailed, store.StepTimeout:
+		return n.step != nil && (rec.Unknown || !n.step.onlyDone)
+	case store.StepSkipped:
+		return n.step != nil && rec.Unknown
+	}
+	return false
+}
+
+// judgeReverse wants what was done after a place to be undone when the place is, and
+// what was done before it not to be yet.
+func (m *mirror) judgeReverse(at store.Place) {
+	for other, rec := range m.nodes {
+		n := m.spec(other)
+		if n.step == nil && n.verb != callVerb {
+			continue
+		}
+		switch order := m.order(other, at); {
+		case order > 0 && m.needs(other):
+			m.w.fault("I5: %s/%s is undone, and %s after it is not: %s %s",
+				m.name, m.place(at), m.place(other), rec.Invoke.State, rec.Compensate.State)
+		case order < 0 && rec.Compensate.State != "" && !m.resumed:
+			m.w.fault("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
+		}
+	}
+}
+
+// judgeFinished judges the record of an execution that has come to its end.
+func (m *mirror) judgeFinished() {
+	w := m.w
+	broken := false
+	for _, at := range m.sorted() {
+		rec, n, name := m.nodes[at], m.spec(at), m.name+"/"+m.place(at)
+		broken = broken || rec.Compensate.State == store.StepFailed
+		if len(rec.Holds) > 0 || rec.Ticket != "" {
+			w.fault("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
+		}
+		if !rec.Invoke.DueAt.IsZero() || !rec.Compensate.DueAt.IsZero() {
+			w.fault("%s has ended, and %s waits for a time", m.name, name)
+		}
+		if n.step == nil && n.verb != callVerb {
+			continue
+		}
+		switch {
+		case rec.Invoke.State == store.StepInvoking || rec.Compensate.State == store.StepCompensating:
+			w.fault("%s has ended, and %s is at work", m.name, name)
+		case m.head.State == store.Done && rec.Invoke.State != store.StepDone && rec.Invoke.State != store.StepSkipped:
+			w.fault("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
+		case m.head.State == store.Done && rec.Compensate.State != "":
+			w.fault("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
+		case m.head.State == store.Reverted && m.needs(at):
+			w.fault("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
+		}
+	}
+	for id, f := range m.frames {
+		if len(f.Holds) > 0 {
+			w.fault("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
+		}
+	}
+	if m.head.State != store.Done && broken != (m.head.State == store.Failed) {
+		w.fault("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
+	}
+	if m.head.State == store.Done {
+		out, err := decodeVal(m.head.Output)
+		want, err2 := m.value(0, m.flow.root, m.flow.root.out)
+		if err != nil || err2 != nil || out != want {
+			w.fault("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
+		}
+	}
+	m.ends = append(m.ends, m.head.State)
+}

@@ -1,0 +1,172 @@
+package storemem
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// Create implements [store.Store].
+func (s *Store) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e := newEntry(x)
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	s.sweep()
+	if at := s.find(x.Key); at != nil {
+		if at.RunUID == x.RunUID {
+			s.leave()
+			return nil, nil //nolint:nilnil // there was none: the contract of Create
+		}
+		existing := at.view()
+		s.leave()
+		own(&existing)
+		return &existing, nil
+	}
+	s.add(e, x.Owner)
+	s.leave()
+	return nil, nil //nolint:nilnil // as above
+}
+
+// newEntry returns a copy of what is given.
+func newEntry(x *store.Snapshot) *entry {
+	given := *x
+	given.Inbox = slices.Clone(x.Inbox)
+	var c copier
+	c.expectAll(&given)
+	given.Cells = append(make([]store.Cell, 0, len(x.Cells)+spareCells), x.Cells...)
+	c.copyAll(&given)
+	keptTimes(&given.Head)
+	given.CreatedAt, given.Deadline = keptTime(x.CreatedAt), keptTime(x.Deadline)
+
+	e := &entry{Identity: given.Identity, head: given.Head, epoch: 1, revision: 1}
+	e.cells.list = given.Cells[:0]
+	for _, cell := range given.Cells {
+		e.cells.put(cell) // never past what it reads
+	}
+	for _, m := range given.Inbox {
+		e.inbox.add(m)
+	}
+	return e
+}
+
+// spareCells is for how many more cells there is room in a new execution.
+const spareCells = 4
+
+// add keeps a new execution.
+func (s *Store) add(e *entry, owner store.Instance) {
+	e.owner = s.instance(owner)
+	e.plan = s.queue(store.PlanID{Workflow: e.Workflow, Fingerprint: e.Fingerprint})
+	s.byKey[e.Key] = e
+	s.timeline.insert(e)
+	s.settle(e)
+	if e.head.State.Finished() {
+		s.tellFinished(e.Key)
+	}
+}
+
+// Commit implements [store.Store].
+func (s *Store) Commit(ctx context.Context, writes []store.Write) []error {
+	errs := make([]error, len(writes))
+	for i := range writes {
+		errs[i] = s.commit(ctx, &writes[i])
+	}
+	return errs
+}
+
+func (s *Store) commit(ctx context.Context, w *store.Write) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var c copier
+	c.expect(w.Head.Output)
+	for i := range w.Cells {
+		c.expect(w.Cells[i].Data)
+	}
+	head := w.Head
+	head.Output = c.copy(w.Head.Output)
+	keptTimes(&head)
+	var room [8]store.Cell
+	list := append(room[:0], w.Cells...)
+	for i := range list {
+		list[i].Data = c.copy(list[i].Data)
+	}
+
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	e := s.find(w.Key)
+	if e == nil {
+		return store.ErrNotFound
+	}
+	found := e.fence()
+	switch {
+	case found == w.Fence && !found.Owner.None():
+		s.write(e, w, &head, list)
+		return nil
+	case e.repeats(w):
+		return nil
+	}
+	return &store.FencedError{Key: w.Key, Wrote: w.Fence, Found: found}
+}
+
+// write makes a write with its head and cells copied.
+func (s *Store) write(e *entry, w *store.Write, head *store.Head, list []store.Cell) {
+	ends := head.State.Finished() && !e.head.State.Finished()
+	e.last = lastWrite{owner: e.owner, epoch: e.epoch, revision: e.revision, id: w.ID}
+	e.revision++
+	e.head = *head
+	for i := range list {
+		e.cells.put(list[i])
+	}
+	e.inbox.remove(w.Consumed)
+	e.claim.drop(e)
+	if w.Release {
+		e.owner = nil
+	}
+	s.settle(e)
+	if ends {
+		s.tellFinished(e.Key)
+	}
+}
+
+// Forget implements [store.Store].
+func (s *Store) Forget(ctx context.Context, key store.Key, runUID string) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	e := s.find(key)
+	switch {
+	case e == nil || e.RunUID != runUID:
+		return nil
+	case !e.head.State.Finished() || e.head.Unsettled:
+		return store.ErrUnsettled
+	}
+	s.delete(e)
+	return nil
+}
+
+// mostSwept bounds how many executions one call deletes because they are due.
+const mostSwept = 64
+
+// sweep deletes some of what is to be forgotten by now.
+func (s *Store) sweep() {
+	if len(s.expiry.items) == 0 {
+		return
+	}
+	now := time.Now()
+	for range mostSwept {
+		e, at := s.expiry.first()
+		if e == nil || at.After(now) {
+			return
+		}
+		s.delete(e)
+	}
+}

@@ -1,0 +1,57 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// twice makes every call that changes something two times, and answers with the second
+// answer, as a client does that has lost the first.
+type twice struct{ store.Store }
+
+func (s twice) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+	_, _ = s.Store.Create(ctx, x)
+	return s.Store.Create(ctx, x)
+}
+
+func (s twice) Commit(ctx context.Context, writes []store.Write) []error {
+	_ = s.Store.Commit(ctx, writes)
+	return s.Store.Commit(ctx, writes)
+}
+
+func (s twice) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+	_, _ = s.Store.Claim(ctx, c)
+	return s.Store.Claim(ctx, c)
+}
+
+func (s twice) Heartbeat(ctx context.Context, i store.Instance, lease time.Duration) error {
+	_ = s.Store.Heartbeat(ctx, i, lease)
+	return s.Store.Heartbeat(ctx, i, lease)
+}
+
+func (s twice) Release(ctx context.Context, i store.Instance, held []store.Held) error {
+	_ = s.Store.Release(ctx, i, held)
+	return s.Store.Release(ctx, i, held)
+}
+
+func (s twice) End(ctx context.Context, i store.Instance) error {
+	_ = s.Store.End(ctx, i)
+	return s.Store.End(ctx, i)
+}
+
+func (s twice) Deliver(ctx context.Context, key store.Key, m store.Message) error {
+	_ = s.Store.Deliver(ctx, key, m)
+	return s.Store.Deliver(ctx, key, m)
+}
+
+func (s twice) Forget(ctx context.Context, key store.Key, runUID string) error {
+	_ = s.Store.Forget(ctx, key, runUID)
+	return s.Store.Forget(ctx, key, runUID)
+}
+
+func (s twice) Close(ctx context.Context) error {
+	_ = s.Store.Close(ctx)
+	return s.Store.Close(ctx)
+}
