@@ -149,7 +149,7 @@ func (s *State) GuardHolds(yield func(at store.Place, holds []store.Hold) bool) 
 			if s.Plan.Nodes[i].Kind != plan.GuardNode || len(n.Holds) == 0 {
 				continue
 			}
-			if !yield(store.Place{Frame: store.FrameID(id), Node: i}, n.Holds) { //nolint:gosec // bounded by MaxFrames
+			if !yield(store.Place{Frame: store.FrameID(id), Node: i}, n.Holds) {
 				return
 			}
 		}

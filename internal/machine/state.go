@@ -142,7 +142,7 @@ func (s *State) derive() error {
 	for id, f := range s.frames {
 		for pos := range f.nodes {
 			n := &f.nodes[pos]
-			at := store.Place{Frame: store.FrameID(id), Node: s.Plan.Sequences[f.Sequence].Nodes[pos]} //nolint:gosec // bounded by MaxFrames
+			at := store.Place{Frame: store.FrameID(id), Node: s.Plan.Sequences[f.Sequence].Nodes[pos]}
 			for i := range n.Count {
 				child := s.frames[n.First+store.FrameID(i)]
 				if child.Parent != at || child.Branch != i {

@@ -168,7 +168,7 @@ func (t *transition) begun(id store.FrameID) int {
 func branches(n *node) func(yield func(store.FrameID) bool) {
 	return func(yield func(store.FrameID) bool) {
 		for i := range n.Count {
-			if !yield(n.First + store.FrameID(i)) { //nolint:gosec // bounded by MaxFrames
+			if !yield(n.First + store.FrameID(i)) {
 				return
 			}
 		}
@@ -257,7 +257,7 @@ func (s *State) Outputs(at store.Place) [][]byte {
 	output := s.Plan.Sequences[s.Plan.Nodes[at.Node].Branches[0]].Output
 	values := make([][]byte, n.Count)
 	for i := range values {
-		values[i] = value(settled{s}, n.First+store.FrameID(i), output) //nolint:gosec // bounded by MaxFrames
+		values[i] = value(settled{s}, n.First+store.FrameID(i), output)
 	}
 	return values
 }

@@ -32,12 +32,11 @@ const (
 
 // nature is what a body does, decided when it begins.
 type nature struct {
-	ending  ending
-	takes   time.Duration
-	heeds   bool // the end of its context
-	early   bool // its effect comes before it waits
-	effect  bool // when it does not succeed
-	atStart bool
+	ending ending
+	takes  time.Duration
+	heeds  bool // the end of its context
+	early  bool // its effect comes before it waits
+	effect bool // when it does not succeed
 }
 
 func (w *world) nature(f fate, n *spec, invoke bool) nature {

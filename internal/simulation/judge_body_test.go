@@ -17,30 +17,30 @@ func (w *world) find(ref steps.Ref) *execution {
 // judgeBegin judges the beginning of a body. It requires mu.
 func (w *world) judgeBegin(d *deed, id string, items []int, x string, number uint64, ctx *steps.Context) {
 	if other, ok := w.ledger.keys[d.key]; ok && other != id {
-		w.fault("I1: %s and %s have one idempotency key", other, id)
+		w.faultf("I1: %s and %s have one idempotency key", other, id)
 	}
 	w.ledger.keys[d.key] = id
 	if first := w.ledger.byPlace[id][0]; first.key != d.key {
-		w.fault("I1: the idempotency key of %s changes", id)
+		w.faultf("I1: the idempotency key of %s changes", id)
 	}
 	if d.m == nil {
-		w.fault("I3: %s begins, and there is no such execution", d.name())
+		w.faultf("I3: %s begins, and there is no such execution", d.name())
 		return
 	}
 	at, ok := d.m.find(d.n, items)
 	if !ok {
-		w.fault("I3: %s begins, and no durable write knows it", d.name())
+		w.faultf("I3: %s begins, and no durable write knows it", d.name())
 		return
 	}
 	d.at = at
 	rec := d.m.nodes[at]
 	w.judgeEnabled(d, at)
 	if w.p.storeJumps == 0 && !w.store.lives(d.in.me) {
-		w.fault("I2: %s begins on %s, whose lease is over", d.name(), d.in.name)
+		w.faultf("I2: %s begins on %s, whose lease is over", d.name(), d.in.name)
 	}
 	current := d.m.x.Owner == d.in.me
 	if current && d.invoke && d.m.turned {
-		w.fault("I4: %s begins, and the execution is %s", d.name(), d.m.head.State)
+		w.faultf("I4: %s begins, and the execution is %s", d.name(), d.m.head.State)
 	}
 	if current {
 		w.judgeAlone(d)
@@ -48,7 +48,7 @@ func (w *world) judgeBegin(d *deed, id string, items []int, x string, number uin
 	if d.invoke {
 		want, err := d.m.value(at.Frame, d.n.seq, d.n.in)
 		if err != nil || want != (val{x, number}) {
-			w.fault("I1: %s gets %v, and should get %v (%v)", d.name(), val{x, number}, want, err)
+			w.faultf("I1: %s gets %v, and should get %v (%v)", d.name(), val{x, number}, want, err)
 		}
 		return
 	}
@@ -70,10 +70,10 @@ func (w *world) judgeEnabled(d *deed, at store.Place) {
 		used = true
 	}
 	if used {
-		w.fault("I1: %s begins twice, and one write has enabled it", d.name())
+		w.faultf("I1: %s begins twice, and one write has enabled it", d.name())
 		return
 	}
-	w.fault("I3: %s begins, and no durable write of %s enables it", d.name(), d.in.name)
+	w.faultf("I3: %s begins, and no durable write of %s enables it", d.name(), d.in.name)
 }
 
 // judgeAlone wants no other body of the step to run in the same process, but for one
@@ -81,7 +81,7 @@ func (w *world) judgeEnabled(d *deed, at store.Place) {
 func (w *world) judgeAlone(d *deed) {
 	for other := range w.running(d) {
 		if other.in == d.in && (!other.told || w.now()-other.toldAt < cancelGrace) {
-			w.fault("I4: %s begins while %s still runs, and that was not left behind", d.name(), other.name())
+			w.faultf("I4: %s begins while %s still runs, and that was not left behind", d.name(), other.name())
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (w *world) judgeUndo(d *deed, rec store.Node, x string, number uint64, outc
 		want = v.N
 	}
 	if err != nil || want != number {
-		w.fault("I5: %s gets %d, and the record has %d (%v)", d.name(), number, want, err)
+		w.faultf("I5: %s gets %d, and the record has %d (%v)", d.name(), number, want, err)
 	}
 	_ = x
 	expected := steps.Failed
@@ -124,7 +124,7 @@ func (w *world) judgeUndo(d *deed, rec store.Node, x string, number uint64, outc
 		expected = steps.Unknown
 	}
 	if outcome != expected {
-		w.fault("%s is told that the outcome is %s, and it is %s", d.name(), outcome, expected)
+		w.faultf("%s is told that the outcome is %s, and it is %s", d.name(), outcome, expected)
 	}
 }
 
@@ -138,7 +138,7 @@ func (w *world) holds(d *deed) {
 	for other := range w.running(d) {
 		for k, t := range d.tokens {
 			if other.tokens[k] >= t && d.m.guarded(d.at, k) {
-				w.fault("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
+				w.faultf("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
 			}
 		}
 	}
@@ -165,7 +165,7 @@ func (w *world) releases(c *lockConn, holds []driver.Hold) {
 				continue
 			}
 			if at := m.holding(h); at != "" {
-				w.fault("I3: %s gives %s of %s back, and %s has it in its record", c.in.name, h.Key, m.name, at)
+				w.faultf("I3: %s gives %s of %s back, and %s has it in its record", c.in.name, h.Key, m.name, at)
 			}
 		}
 	}
@@ -200,7 +200,7 @@ func (w *world) enqueues(c *lockConn, t driver.Ticket) {
 			waits = waits || n.Ticket == t.ID
 		}
 		if !waits && !m.tickets[t.ID] {
-			w.fault("I3: %s waits for %v, and no durable write says so", m.name, t.Keys)
+			w.faultf("I3: %s waits for %v, and no durable write says so", m.name, t.Keys)
 		}
 	}
 }

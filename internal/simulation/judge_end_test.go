@@ -25,13 +25,13 @@ func (w *world) started(c *client, in *instance, input val, err error) {
 	e := w.store.byKey[c.key()]
 	switch {
 	case err == nil && e == nil:
-		w.fault("I9: %s says that %s is started, and the store does not have it", in.name, c.id)
+		w.faultf("I9: %s says that %s is started, and the store does not have it", in.name, c.id)
 	case err == nil && input != c.input:
-		w.fault("I9: %s is joined with another input", c.id)
+		w.faultf("I9: %s is joined with another input", c.id)
 	case err == nil:
 		c.created = true
 	case errors.Is(err, workflow.ErrIDConflict) && input == c.input:
-		w.fault("I9: %s with its own input is a conflict", c.id)
+		w.faultf("I9: %s with its own input is a conflict", c.id)
 	}
 	w.asidef("client", "has started %s on %s: %s", c.id, in.name, in.outcome(err))
 }
@@ -46,19 +46,19 @@ func (w *world) answered(c *client, input, out val, err error) (over bool) {
 	switch {
 	case err == nil:
 		if e == nil || e.State != store.Done {
-			w.fault("%s is told to be done, and is not", c.id)
+			w.faultf("%s is told to be done, and is not", c.id)
 			return true
 		}
 		if want, _ := decodeVal(e.Output); want != out {
-			w.fault("I1: the result of %s is told as %v, and is %v", c.id, out, want)
+			w.faultf("I1: the result of %s is told as %v, and is %v", c.id, out, want)
 		}
 	case errors.As(err, &x):
 		if e == nil || !slices.Contains(e.seen.ends, x.State) {
-			w.fault("%s is told to be %s, and is not", c.id, x.State)
+			w.faultf("%s is told to be %s, and is not", c.id, x.State)
 			return true
 		}
 		if len(x.Errs) == 0 && !x.Cancelled {
-			w.fault("%s is %s, and nobody says why", c.id, x.State)
+			w.faultf("%s is %s, and nobody says why", c.id, x.State)
 		}
 	default:
 		return false
@@ -92,7 +92,7 @@ func (w *world) probe() {
 			continue
 		}
 		if e.Owner.None() && !e.released && e.DueAt.IsZero() && len(e.inbox) == 0 && !e.State.Finished() {
-			w.fault("I8: %s is %s, and has no owner, no due time and no message", e.seen.name, e.State)
+			w.faultf("I8: %s is %s, and has no owner, no due time and no message", e.seen.name, e.State)
 		}
 	}
 }
@@ -101,14 +101,14 @@ func (w *world) probe() {
 func (w *world) judgeLocks() {
 	page, err := w.locks.List(context.Background(), driver.ListRequest{})
 	if err != nil {
-		w.fault("the locks cannot be listed: %v", err)
+		w.faultf("the locks cannot be listed: %v", err)
 	}
 	for _, l := range page.Locks {
-		w.fault("%s is held by %s, and all has ended", l.Key, w.uid(l.Owner))
+		w.faultf("%s is held by %s, and all has ended", l.Key, w.uid(l.Owner))
 	}
 	for _, k := range w.keys() {
 		if s, err := w.locks.Inspect(context.Background(), k, 1); err != nil || s.Waiting > 0 {
-			w.fault("%d wait for %s, and all has ended: %+v", s.Waiting, k, s.Waiters)
+			w.faultf("%d wait for %s, and all has ended: %+v", s.Waiting, k, s.Waiters)
 		}
 	}
 }
@@ -124,7 +124,7 @@ func (w *world) judgeEnd() {
 	}
 	for place, e := range w.ledger.effects {
 		if e.done > 0 && !slices.ContainsFunc(w.mirrors, func(m *mirror) bool { return strings.HasPrefix(place, m.name+"/") }) {
-			w.fault("there is an effect of %s, and no such execution", place)
+			w.faultf("there is an effect of %s, and no such execution", place)
 		}
 	}
 }
@@ -141,14 +141,14 @@ func (m *mirror) judgeStep(at store.Place) {
 			known = slices.Contains(w.ledger.results[name], out) && slices.ContainsFunc(deeds, (*deed).succeeded)
 		}
 		if err != nil || !known {
-			w.fault("I1: %s is recorded with %v, which none of its %d attempts has come to (%v)", name, out, len(deeds), err)
+			w.faultf("I1: %s is recorded with %v, which none of its %d attempts has come to (%v)", name, out, len(deeds), err)
 		}
 	}
 	if rec.Compensate.State == store.StepReverted && n.step.undo && !slices.ContainsFunc(undos, (*deed).succeeded) {
-		w.fault("I1: %s is recorded as undone, and none of %d attempts has done so", name, len(undos))
+		w.faultf("I1: %s is recorded as undone, and none of %d attempts has done so", name, len(undos))
 	}
 	if m.head.State == store.Done && len(undos) > 0 {
-		w.fault("%s is done, and %s was undone", m.name, name)
+		w.faultf("%s is done, and %s was undone", m.name, name)
 	}
 	if e := w.ledger.effects[name]; e != nil && m.head.State != store.Done {
 		m.judgeEffect(at, e, deeds)
@@ -168,6 +168,6 @@ func (m *mirror) judgeEffect(at store.Place, e *effect, deeds []*deed) {
 	if mayStay && known {
 		return
 	}
-	m.w.fault("an effect of %s/%s stays, and the execution is %s: invoke %s, unknown %v, compensate %s",
+	m.w.faultf("an effect of %s/%s stays, and the execution is %s: invoke %s, unknown %v, compensate %s",
 		m.name, m.place(at), m.head.State, rec.Invoke.State, rec.Unknown, rec.Compensate.State)
 }

@@ -26,12 +26,12 @@ func (w *world) created(c *conn, e *execution) {
 	w.mirrors = append(w.mirrors, m)
 	left := e.Owner.None() && e.State.Finished() && !e.Unsettled
 	if e.Epoch != 1 || e.Revision != 1 || e.Owner != c.in.me && !left {
-		w.fault("I2: %s is created under %+v", m.name, e.Fence)
+		w.faultf("I2: %s is created under %+v", m.name, e.Fence)
 	}
 	if p := e.Parent; p != nil {
 		parent := w.mirrorOf(p.RunUID)
 		if parent == nil || parent.nodes[p.Place].Child != e.ID {
-			w.fault("I3: child %s is created, and no durable write of its parent says so", m.name)
+			w.faultf("I3: child %s is created, and no durable write of its parent says so", m.name)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (w *world) claimed(c *conn, e *execution) {
 func (w *world) delivered(c *conn, e *execution, m store.Message) {
 	ev, err := store.DecodeEvent(m.Data)
 	if err != nil {
-		w.fault("%s gets a message that cannot be read: %v", e.seen.name, err)
+		w.faultf("%s gets a message that cannot be read: %v", e.seen.name, err)
 	}
 	w.logf(c.in.name, "delivers %s %s%s to %s", ev.Kind, ev.Path, itemText(ev.Items), e.seen.name)
 	if ev.Kind == store.Revert || ev.Kind == store.ChildEnded {
@@ -78,7 +78,7 @@ func (w *world) judgeErrand(e *execution, ev store.Event) {
 		from = w.childOf(e, ev.Place)
 	}
 	if from == nil || !from.sent(kind, e.Key) {
-		w.fault("I3: %s is told %s, and no durable write says so", e.seen.name, ev.Kind)
+		w.faultf("I3: %s is told %s, and no durable write says so", e.seen.name, ev.Kind)
 	}
 }
 
@@ -100,11 +100,11 @@ func (m *mirror) sent(kind store.ErrandKind, to store.Key) bool {
 // so again here.
 func (w *world) writes(c *conn, e *execution, wr *store.Write) {
 	if wr.Fence != e.Fence {
-		w.fault("I2: a write of %s under epoch %d revision %d lands on epoch %d revision %d of %s",
+		w.faultf("I2: a write of %s under epoch %d revision %d lands on epoch %d revision %d of %s",
 			e.seen.name, wr.Fence.Epoch, wr.Fence.Revision, e.Epoch, e.Revision, w.nameOf(e.Owner))
 	}
 	if wr.Fence.Owner != c.in.me {
-		w.fault("I2: %s writes %s as %s", c.in.name, e.seen.name, w.nameOf(wr.Fence.Owner))
+		w.faultf("I2: %s writes %s as %s", c.in.name, e.seen.name, w.nameOf(wr.Fence.Owner))
 	}
 }
 
@@ -112,7 +112,7 @@ func (w *world) writes(c *conn, e *execution, wr *store.Write) {
 // last, is never.
 func (w *world) refused(c *conn, e *execution, wr *store.Write) {
 	if wr.Fence.Owner == e.Owner && wr.Fence.Epoch == e.Epoch && wr.Fence.Revision > e.Revision {
-		w.fault("I2: %s writes revision %d of %s, and %d was never made", c.in.name, wr.Fence.Revision, e.seen.name, e.Revision)
+		w.faultf("I2: %s writes revision %d of %s, and %d was never made", c.in.name, wr.Fence.Revision, e.seen.name, e.Revision)
 	}
 }
 
@@ -134,7 +134,7 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 		case store.FrameKind:
 			f, err := store.DecodeFrame(cell.Data)
 			if err != nil || int(at.Frame) >= len(m.frames) {
-				w.fault("frame %d of %s cannot be read: %v", at.Frame, m.name, err)
+				w.faultf("frame %d of %s cannot be read: %v", at.Frame, m.name, err)
 				return
 			}
 			m.judgeFrame(at.Frame, m.frames[at.Frame], f)
@@ -143,7 +143,7 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 		case store.NodeKind:
 			rec, err := store.DecodeNode(cell.Data)
 			if err != nil || at.Node >= len(m.flow.nodes) {
-				w.fault("node %v of %s cannot be read: %v", at, m.name, err)
+				w.faultf("node %v of %s cannot be read: %v", at, m.name, err)
 				return
 			}
 			old[at] = nodes[at]
@@ -152,7 +152,7 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 		case store.FailureKind:
 			f, err := store.DecodeFailure(cell.Data)
 			if err != nil || int(n) != len(m.failures) {
-				w.fault("failure %d of %s comes after %d: %v", n, m.name, len(m.failures), err)
+				w.faultf("failure %d of %s comes after %d: %v", n, m.name, len(m.failures), err)
 				return
 			}
 			m.failures = append(m.failures, f)
@@ -165,7 +165,7 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 			}
 			er, err := store.DecodeErrand(cell.Data)
 			if err != nil {
-				w.fault("errand %d of %s cannot be read: %v", n, m.name, err)
+				w.faultf("errand %d of %s cannot be read: %v", n, m.name, err)
 				return
 			}
 			m.judgeRelease(er)
@@ -200,20 +200,20 @@ var follows = map[store.ExecutionState][]store.ExecutionState{
 func (m *mirror) judgeHead(before store.Head) {
 	w, now := m.w, m.head
 	if !slices.Contains(follows[before.State], now.State) {
-		w.fault("%s goes from %s to %s", m.name, before.State, now.State)
+		w.faultf("%s goes from %s to %s", m.name, before.State, now.State)
 	}
 	if before.State == store.Done && now.State != store.Done && m.x.Parent == nil {
-		w.fault("%s was done, and is %s", m.name, now.State)
+		w.faultf("%s was done, and is %s", m.name, now.State)
 	}
 	if before.State == store.Failed && now.State != store.Failed {
 		m.resumed = true
 	}
 	m.turned = m.turned || now.State != store.Invoking && now.State != store.Done
 	if now.Unsettled != (len(m.outbox) > 0) {
-		w.fault("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
+		w.faultf("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
 	}
 	if before.State == store.Done && now.State == store.Done && !bytes.Equal(before.Output, now.Output) {
-		w.fault("I1: the result of %s changes", m.name)
+		w.faultf("I1: the result of %s changes", m.name)
 	}
 }
 
@@ -222,7 +222,7 @@ func (m *mirror) judgeFrame(id store.FrameID, was, now store.Frame) {
 		return // it may be new
 	}
 	if was.Sequence != now.Sequence || was.Parent != now.Parent || was.Branch != now.Branch || !bytes.Equal(was.Item, now.Item) {
-		m.w.fault("frame %d of %s becomes another one", id, m.name)
+		m.w.faultf("frame %d of %s becomes another one", id, m.name)
 	}
 }
 
@@ -231,7 +231,7 @@ func (m *mirror) judgeRelease(now store.Errand) {
 	for _, before := range m.errands {
 		for _, h := range before.Holds {
 			if slices.Contains(now.Holds, h) {
-				m.w.fault("%s gives %s back with two errands", m.name, h.Key)
+				m.w.faultf("%s gives %s back with two errands", m.name, h.Key)
 			}
 		}
 	}
@@ -242,24 +242,24 @@ func (m *mirror) judgeRelease(now store.Errand) {
 func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordinal) {
 	w, name := m.w, m.name+"/"+m.place(at)
 	if was.Invoke.State == store.StepDone && (now.Invoke.State != store.StepDone || !bytes.Equal(was.Output, now.Output)) {
-		w.fault("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
+		w.faultf("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
 	}
 	if was.Invoke.State == store.StepDone && !bytes.Equal(was.Undo, now.Undo) {
-		w.fault("I1: the undo data of %s is recorded again", name)
+		w.faultf("I1: the undo data of %s is recorded again", name)
 	}
 	if was.Count > 0 && (was.First != now.First || was.Count != now.Count) {
-		w.fault("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
+		w.faultf("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
 	}
 	if was.Child != "" && was.Child != now.Child {
-		w.fault("%s has called two children", name)
+		w.faultf("%s has called two children", name)
 	}
 	for _, k := range was.Keys {
 		if !slices.Contains(now.Keys, k) {
-			w.fault("guard %s has decided upon key %s, and has it no more", name, k)
+			w.faultf("guard %s has decided upon key %s, and has it no more", name, k)
 		}
 	}
 	if now.Attempts < was.Attempts || now.Unknown != (was.Unknown || now.Unknown) {
-		w.fault("%s forgets its attempts", name)
+		w.faultf("%s forgets its attempts", name)
 	}
 	if now.Ticket != "" {
 		m.tickets[now.Ticket] = true
@@ -279,7 +279,7 @@ func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordina
 		}
 		o := ordinal{at, now.Attempts}
 		if m.enabled[o] != nil {
-			w.fault("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
+			w.faultf("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
 			continue
 		}
 		m.enabled[o] = &enabled{invoke: invoke, number: p.Attempts, by: m.x.Owner, epoch: m.x.Epoch}
@@ -294,13 +294,13 @@ func (m *mirror) judgeStart(o ordinal) {
 	st := m.spec(o.at).step
 	switch {
 	case e.invoke && m.head.State != store.Invoking:
-		w.fault("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
+		w.faultf("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
 	case e.invoke && e.number > st.tries:
-		w.fault("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
+		w.faultf("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
 	case !e.invoke && e.number > st.undoTries:
-		w.fault("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
+		w.faultf("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
 	case !e.invoke && m.head.State != store.Compensating:
-		w.fault("I5: %s is undone, and the execution is %s", name, m.head.State)
+		w.faultf("I5: %s is undone, and the execution is %s", name, m.head.State)
 	}
 	m.judgeGuards(o.at)
 	if !e.invoke {
@@ -332,7 +332,7 @@ func (m *mirror) judgeGuards(at store.Place) {
 	}
 	for _, k := range wanted {
 		if !held[k] {
-			m.w.fault("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
+			m.w.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
 		}
 	}
 }
@@ -389,10 +389,10 @@ func (m *mirror) judgeReverse(at store.Place) {
 		}
 		switch order := m.order(other, at); {
 		case order > 0 && m.needs(other):
-			m.w.fault("I5: %s/%s is undone, and %s after it is not: %s %s",
+			m.w.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
 				m.name, m.place(at), m.place(other), rec.Invoke.State, rec.Compensate.State)
 		case order < 0 && rec.Compensate.State != "" && !m.resumed:
-			m.w.fault("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
+			m.w.faultf("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
 		}
 	}
 }
@@ -405,38 +405,38 @@ func (m *mirror) judgeFinished() {
 		rec, n, name := m.nodes[at], m.spec(at), m.name+"/"+m.place(at)
 		broken = broken || rec.Compensate.State == store.StepFailed
 		if len(rec.Holds) > 0 || rec.Ticket != "" {
-			w.fault("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
+			w.faultf("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
 		}
 		if !rec.Invoke.DueAt.IsZero() || !rec.Compensate.DueAt.IsZero() {
-			w.fault("%s has ended, and %s waits for a time", m.name, name)
+			w.faultf("%s has ended, and %s waits for a time", m.name, name)
 		}
 		if n.step == nil && n.verb != callVerb {
 			continue
 		}
 		switch {
 		case rec.Invoke.State == store.StepInvoking || rec.Compensate.State == store.StepCompensating:
-			w.fault("%s has ended, and %s is at work", m.name, name)
+			w.faultf("%s has ended, and %s is at work", m.name, name)
 		case m.head.State == store.Done && rec.Invoke.State != store.StepDone && rec.Invoke.State != store.StepSkipped:
-			w.fault("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
+			w.faultf("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
 		case m.head.State == store.Done && rec.Compensate.State != "":
-			w.fault("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
+			w.faultf("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
 		case m.head.State == store.Reverted && m.needs(at):
-			w.fault("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
+			w.faultf("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
 		}
 	}
 	for id, f := range m.frames {
 		if len(f.Holds) > 0 {
-			w.fault("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
+			w.faultf("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
 		}
 	}
 	if m.head.State != store.Done && broken != (m.head.State == store.Failed) {
-		w.fault("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
+		w.faultf("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
 	}
 	if m.head.State == store.Done {
 		out, err := decodeVal(m.head.Output)
 		want, err2 := m.value(0, m.flow.root, m.flow.root.out)
 		if err != nil || err2 != nil || out != want {
-			w.fault("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
+			w.faultf("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
 		}
 	}
 	m.ends = append(m.ends, m.head.State)

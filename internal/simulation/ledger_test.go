@@ -165,7 +165,7 @@ func (w *world) accept(d *deed, key string, token uint64) bool {
 		return false
 	}
 	if token == r.token && r.owner != d.x() {
-		w.fault("I7: %s and %s write under %s with one token, %d", r.owner, d.x(), key, token)
+		w.faultf("I7: %s and %s write under %s with one token, %d", r.owner, d.x(), key, token)
 	}
 	r.token, r.owner = token, d.x()
 	r.writes++

@@ -17,7 +17,6 @@ type lockServer struct {
 
 	w       *world
 	tickets map[string]*lockConn // who has enqueued it last; under mu
-	told    int
 }
 
 func startLocks(w *world) *lockServer {
@@ -152,7 +151,7 @@ func (c *lockConn) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 	holds = slices.Clone(holds)
 	return ask(ctx, c, "release", c.holds(holds), late, func(ctx context.Context, s *lockServer) ([]bool, error) {
 		c.in.w.releases(c, holds)
-		return s.Provider.Release(ctx, holds)
+		return s.Release(ctx, holds)
 	})
 }
 
@@ -168,7 +167,7 @@ func (c *lockConn) Close(context.Context) error { return nil }
 func (c *lockConn) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, error) {
 	return ask(ctx, c, "enqueue", c.in.w.uidNow(t.ID), soon, func(ctx context.Context, s *lockServer) (driver.Place, error) {
 		s.w.enqueues(c, t)
-		place, err := s.Provider.Enqueue(ctx, t)
+		place, err := s.Enqueue(ctx, t)
 		if err == nil {
 			s.w.mu.Lock()
 			s.tickets[t.ID] = c
@@ -180,12 +179,12 @@ func (c *lockConn) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, 
 
 // Claim implements [driver.Queuer].
 func (c *lockConn) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, error) {
-	return ask(ctx, c, "claim", c.in.w.uidNow(t.ID), soon, func(ctx context.Context, s *lockServer) (driver.Grant, error) { return s.Provider.Claim(ctx, t) })
+	return ask(ctx, c, "claim", c.in.w.uidNow(t.ID), soon, func(ctx context.Context, s *lockServer) (driver.Grant, error) { return s.Claim(ctx, t) })
 }
 
 // Cancel implements [driver.Queuer].
 func (c *lockConn) Cancel(ctx context.Context, t driver.Ticket) (bool, error) {
-	return ask(ctx, c, "cancel", c.in.w.uidNow(t.ID), late, func(ctx context.Context, s *lockServer) (bool, error) { return s.Provider.Cancel(ctx, t) })
+	return ask(ctx, c, "cancel", c.in.w.uidNow(t.ID), late, func(ctx context.Context, s *lockServer) (bool, error) { return s.Cancel(ctx, t) })
 }
 
 // holds names what is extended or released: a call of many is one of its own.

@@ -220,13 +220,6 @@ func (m *mirror) given(id store.FrameID, s *seq) (val, error) {
 	return m.value(m.parent(id).Frame, s.owner.seq, s.owner.in)
 }
 
-// branch is what the i-th frame of a node gives.
-func (m *mirror) branch(rec store.Node, i int) (val, error) {
-	id := rec.First + store.FrameID(i)
-	q := m.flow.seqs[m.frames[id].Sequence]
-	return m.value(id, q, q.out)
-}
-
 // deadlineText is used by probes.
 func dueText(t time.Time) string {
 	if t.IsZero() {

@@ -77,11 +77,10 @@ type step struct {
 
 // author makes random workflows.
 type author struct {
-	f     fate
-	flow  *flow
-	room  int // how many more nodes there may be
-	kids  []*flow
-	calls bool
+	f    fate
+	flow *flow
+	room int // how many more nodes there may be
+	kids []*flow
 }
 
 // writeFlow makes a random workflow. Its keys begin with the letter: a child that waits
@@ -113,16 +112,6 @@ func (a *author) add(s *seq, v verb) *spec {
 		s.out = n
 	}
 	return n
-}
-
-// inGuard says whether a sequence stands in a guard.
-func (s *seq) inGuard() bool {
-	for ; s.owner != nil; s = s.owner.seq {
-		if s.owner.verb == guardVerb {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *seq) inEach() bool {

@@ -24,9 +24,8 @@ type server struct {
 
 // brokenStore has the faults that can be planted here.
 type brokenStore struct {
-	noEpoch   bool              // writes are not compared with the epoch and the owner
-	loses     func(f fate) bool // writes that are acknowledged, and not made
-	noRelease bool
+	noEpoch bool              // writes are not compared with the epoch and the owner
+	loses   func(f fate) bool // writes that are acknowledged, and not made
 }
 
 // execution is one record.

@@ -43,7 +43,7 @@ type world struct {
 }
 
 // fault notes that something is not as it must be. It requires mu.
-func (w *world) fault(format string, args ...any) {
+func (w *world) faultf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.logf("JUDGE", "%s", text)
 	w.faults = append(w.faults, text)
@@ -208,7 +208,7 @@ func (w *world) settle() {
 		w.probe()
 		late := w.now() > w.p.trouble+w.p.bound
 		if late && len(left) > 0 {
-			w.fault("I8: %s after the trouble has ended there is still: %s", w.p.bound, strings.Join(left, "; "))
+			w.faultf("I8: %s after the trouble has ended there is still: %s", w.p.bound, strings.Join(left, "; "))
 		}
 		w.mu.Unlock()
 		if broken || late {
