@@ -7,23 +7,12 @@ import (
 )
 
 // Codec turns values into the bytes that are kept. It may be called
-// concurrently, and must give equal bytes for equal values, unless it is a
-// [CanonicalCodec].
+// concurrently, and must give equal bytes for equal values.
 type Codec interface {
-	// Name is kept beside what the codec wrote. An execution is gone on with by an
-	// engine whose codec has the same name.
+	// Name is kept beside what the codec wrote.
 	Name() string
 	Encode(v any) ([]byte, error)
 	Decode(data []byte, into any) error
-}
-
-// CanonicalCodec is a [Codec] that may give different bytes for equal values, such as
-// one that encrypts.
-type CanonicalCodec interface {
-	Codec
-	// Canonical gives equal bytes for equal values. They are not kept: a keyed hash of
-	// them tells whether an execution that is begun again has the same input.
-	Canonical(v any) ([]byte, error)
 }
 
 // JSON is the codec that is used unless another is named. It refuses strings
@@ -35,17 +24,16 @@ var _ Codec = JSON{}
 // Name implements [Codec].
 func (JSON) Name() string { return "json" }
 
-// Encode implements [Codec]. It returns [*EncodeError].
+// Encode implements [Codec].
 func (JSON) Encode(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
-	if err == nil && !replaced(data) {
-		return data, nil
+	if err != nil {
+		return nil, fmt.Errorf("store: encode %T as JSON: %w", v, err)
 	}
-	e := &EncodeError{Type: fmt.Sprintf("%T", v), Codec: "JSON", Err: err}
-	if e.Field = culprit(v); err == nil {
-		e.Err = errNotText
+	if replaced(data) {
+		return nil, fmt.Errorf("store: encode %T as JSON: a string is not valid UTF-8 and would be changed; use []byte for such data", v)
 	}
-	return nil, e
+	return data, nil
 }
 
 // Decode implements [Codec].

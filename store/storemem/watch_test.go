@@ -141,14 +141,26 @@ func TestNobodyIsToldAfterTheEndOfTheirWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := started(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- s.Watch(ctx, me, func(store.Notice) { cancel() }) }()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Error(err)
+		ended, held := make(chan error), make(chan struct{})
+		heard := 0
+		go func() {
+			ended <- s.Watch(ctx, me, func(n store.Notice) {
+				heard++
+				if n == missed {
+					<-held
+					return
+				}
+				cancel() // with others waiting behind this one
+			})
+		}()
+		synctest.Wait()
+		createMany(t, s, 5, func(_ int, x *store.Snapshot) { x.State = store.Done })
+		close(held)
+		if err := <-ended; !errors.Is(err, context.Canceled) || heard != 2 {
+			t.Errorf("%d notices, %v; want 2", heard, err)
 		}
-		createMany(t, s, 1, func(_ int, x *store.Snapshot) { x.Owner, x.DueAt = store.Instance{}, time.Now().Add(time.Minute) })
-		if len(s.watchers) != 0 || s.stirred && s.alarm != nil {
-			t.Errorf("%d watchers, alarm %v", len(s.watchers), s.alarm)
+		if len(s.watchers) != 0 {
+			t.Errorf("%d watchers are left", len(s.watchers))
 		}
 	})
 }
