@@ -7,12 +7,23 @@ import (
 )
 
 // Codec turns values into the bytes that are kept. It may be called
-// concurrently, and must give equal bytes for equal values.
+// concurrently, and must give equal bytes for equal values, unless it is a
+// [CanonicalCodec].
 type Codec interface {
-	// Name is kept beside what the codec wrote.
+	// Name is kept beside what the codec wrote. An execution is gone on with by an
+	// engine whose codec has the same name.
 	Name() string
 	Encode(v any) ([]byte, error)
 	Decode(data []byte, into any) error
+}
+
+// CanonicalCodec is a [Codec] that may give different bytes for equal values, such as
+// one that encrypts.
+type CanonicalCodec interface {
+	Codec
+	// Canonical gives equal bytes for equal values. They are not kept: a keyed hash of
+	// them tells whether an execution that is begun again has the same input.
+	Canonical(v any) ([]byte, error)
 }
 
 // JSON is the codec that is used unless another is named. It refuses strings
@@ -24,16 +35,17 @@ var _ Codec = JSON{}
 // Name implements [Codec].
 func (JSON) Name() string { return "json" }
 
-// Encode implements [Codec].
+// Encode implements [Codec]. It returns [*EncodeError].
 func (JSON) Encode(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("store: encode %T as JSON: %w", v, err)
+	if err == nil && !replaced(data) {
+		return data, nil
 	}
-	if replaced(data) {
-		return nil, fmt.Errorf("store: encode %T as JSON: a string is not valid UTF-8 and would be changed; use []byte for such data", v)
+	e := &EncodeError{Type: fmt.Sprintf("%T", v), Codec: "JSON", Err: err}
+	if e.Field = culprit(v); err == nil {
+		e.Err = errNotText
 	}
-	return data, nil
+	return nil, e
 }
 
 // Decode implements [Codec].

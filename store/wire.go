@@ -80,11 +80,23 @@ func putTime(b []byte, field uint64, t time.Time) []byte {
 	return putBytes(b, field, binary.AppendUvarint(long, uint64(t.Nanosecond())))
 }
 
-// putNested writes a record within a record.
+// putNested writes a record within a record. Its length is not known before: there is
+// room for one byte of it, which does for most.
 func putNested(b []byte, field uint64, put func([]byte) []byte) []byte {
-	inner := put(nil)
-	b = binary.AppendUvarint(binary.AppendUvarint(b, field<<1|1), uint64(len(inner)))
-	return append(b, inner...)
+	b = binary.AppendUvarint(b, field<<1|1)
+	at := len(b)
+	b = put(append(b, 0))
+	n := len(b) - at - 1
+	if n < 0x80 {
+		b[at] = byte(n)
+		return b
+	}
+	var room [binary.MaxVarintLen64]byte
+	length := binary.AppendUvarint(room[:0], uint64(n))
+	b = append(b, length[1:]...)
+	copy(b[at+len(length):], b[at+1:at+1+n])
+	copy(b[at:], length)
+	return b
 }
 
 // reader takes a record apart.
