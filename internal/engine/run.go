@@ -110,12 +110,10 @@ func (r *Run) work() {
 		m := r.mail[0]
 		r.mail = slices.Delete(r.mail, 0, 1) // its memory is used again
 		r.mu.Unlock()
-		if started := r.handle(m); started != nil {
-			if next != nil {
-				r.e.workers.do(job{r, next})
-			}
-			next = started
+		if next != nil { // it does not wait for what may ask a server
+			r.e.workers.do(job{r, next})
 		}
+		next = r.handle(m)
 	}
 }
 
