@@ -77,7 +77,7 @@ func TestTheLockOutlivesItsLeaseWhileTheExecutionLives(t *testing.T) {
 		}))
 		c := container.New()
 		container.MustRegister(c, locking.ServiceKey, r.locks)
-		r.startWith(workflow.Config{Container: c, Workflows: workflow.Set{w}, LockLease: lease})
+		r.startWith(workflow.Config{Container: c, Workflows: workflow.Set{w}, Lease: lease / 4, LockLease: lease})
 		r.want(r.end(r.begin(w)), nil)
 	})
 }
