@@ -75,6 +75,9 @@ func (r *Run) launch(c machine.StartAttempt) {
 		f.ctx.End = time.Now().Add(policy.Timeout)
 		f.timeout = time.AfterFunc(policy.Timeout, func() { r.post(timedOut{f, policy.Timeout}) })
 	}
+	if _, lost := r.lostGuard(c.Place); lost {
+		f.cancel(ErrGuardLost) // its body is not called
+	}
 	r.flights[c.Place] = f
 	if r.started != nil {
 		r.e.workers.do(job{r, r.started})

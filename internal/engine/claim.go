@@ -110,7 +110,7 @@ func (e *Engine) adopt(c store.Claimed) {
 		return
 	}
 	r := newRun(e, p, c.Key)
-	r.s, r.inbox = state, c.Inbox
+	r.s, r.inbox, r.claimed = state, c.Inbox, true
 	e.mu.Lock()
 	before := e.runs[r.key]
 	if !e.running {

@@ -78,6 +78,9 @@ func (r *Run) park(at store.Place) error {
 	}
 	r.guards[at] = g
 	if len(missing) == 0 {
+		if r.s.Epoch > 1 { // whoever had it before may have put it into a queue
+			r.s.AddErrand(store.Errand{Kind: store.CancelTicket, Place: at, Ticket: n.Ticket, Provider: pn.Guard.Provider})
+		}
 		return r.granted(at, g, nil)
 	}
 	epoch, attempt := g.scope.Generation()
@@ -168,7 +171,8 @@ func (r *Run) unguard(which func(at store.Place) bool) {
 	for at, g := range r.guards {
 		n, _ := r.s.Node(at)
 		forward := n.Invoke.State == store.StepInvoking && n.Compensate.State == ""
-		if !which(at) || n.Ticket != "" || len(n.Holds) > 0 || forward || n.Compensate.State == store.StepCompensating {
+		again := n.Ticket != "" && len(g.holds) > 0 // it was left, and waits to be compensated already
+		if !which(at) || len(n.Holds) > 0 || !again && (n.Ticket != "" || forward || n.Compensate.State == store.StepCompensating) {
 			continue
 		}
 		delete(r.guards, at)
@@ -273,14 +277,16 @@ func (r *Run) takeOver() error {
 		return nil
 	}
 	ctx := r.e.past
-	for id := range r.s.Frames {
-		frame := store.FrameID(id)
-		if err := r.takeOverFrame(ctx, frame); err != nil {
+	r.lost = nil
+	// The scopes of frames stand in those of the guards around them.
+	for at, holds := range r.s.GuardHolds {
+		if err := r.takeOverGuard(ctx, at, holds); err != nil {
 			return err
 		}
 	}
-	for at, holds := range r.s.GuardHolds {
-		if err := r.takeOverGuard(ctx, at, holds); err != nil {
+	for id := range r.s.Frames {
+		frame := store.FrameID(id)
+		if err := r.takeOverFrame(ctx, frame); err != nil {
 			return err
 		}
 	}
@@ -315,11 +321,14 @@ func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
 // takeOverGuard takes over the locks of a guard that a claim has found.
 func (r *Run) takeOverGuard(ctx context.Context, at store.Place, holds []store.Hold) error {
 	n, _ := r.s.Node(at)
-	g := &guard{scope: r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), n.Attempts)}
-	if r.guards == nil {
-		r.guards = make(map[store.Place]*guard)
+	g := r.guards[at]
+	if g == nil { // else it was begun before, and did not come to its end
+		g = &guard{scope: r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), n.Attempts)}
+		if r.guards == nil {
+			r.guards = make(map[store.Place]*guard)
+		}
+		r.guards[at] = g
 	}
-	r.guards[at] = g
 	stands, err := r.renewGuard(ctx, at, g, holds, 0)
 	if err == nil && !stands {
 		r.lost = append(r.lost, at)

@@ -16,6 +16,10 @@ func (r *Run) leave(err error) {
 		delete(r.flights, f.start.Place)
 	}
 	r.landing = nil
+	for _, m := range r.held {
+		r.see(m)
+	}
+	r.held = nil
 	for _, f := range r.flights {
 		r.cancelFlight(f, err)
 	}

@@ -37,6 +37,8 @@ type Run struct {
 	joined   bool          // it stands for an execution that is there already
 	first    *Run          // the run that drives that one, where it is in this engine
 	over     bool
+	claimed  bool   // and its locks are not taken over yet
+	held     []mail // what has come since
 	writes   uint64
 	scopes   scopes
 	leaving  departure
@@ -136,6 +138,9 @@ func (r *Run) handle(m mail) *flight {
 		r.see(m)
 		return nil
 	}
+	if r.claimed && r.early(m) {
+		return nil
+	}
 	if err := m.handle(r); err != nil {
 		r.leave(err)
 	}
@@ -175,9 +180,32 @@ func (m interrupted) handle(*Run) error { return m.cause }
 // adopted is mail: the execution was claimed.
 type adopted struct{ unclean bool }
 
+// early answers true for what comes before an execution that was claimed is ready for
+// it, and keeps it.
+func (r *Run) early(m mail) bool {
+	switch m.(type) {
+	case adopted, interrupted:
+		return false
+	}
+	r.held = append(r.held, m)
+	return true
+}
+
+// ready lets what has come early be handled next.
+func (r *Run) ready() {
+	r.claimed = false
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mail = append(r.held, r.mail...)
+	r.held = nil
+}
+
 func (m adopted) handle(r *Run) error {
-	r.open()
+	if r.scopes.root == nil {
+		r.open()
+	}
 	if r.s.State.Finished() {
+		r.ready()
 		if err := r.readInbox(); err != nil || !r.s.State.Finished() || r.over {
 			return err
 		}
@@ -189,6 +217,7 @@ func (m adopted) handle(r *Run) error {
 		time.AfterFunc(lockPause, func() { r.post(m) })
 		return nil
 	}
+	r.ready()
 	// What is lost is lost before anything goes on; what follows from it is in what
 	// follows from the claim.
 	for _, at := range r.lost {

@@ -176,10 +176,16 @@ func (t *transition) attemptFailed(e AttemptFailed, n node) {
 			n.Undo = e.Undo
 		}
 	}
+	p := progress(&n.Node, e.Phase)
+	if e.Phase == Compensate && t.unlocked(e.Place) { // whatever it came to, it is to be made under locks
+		p.Attempts--
+		p.Waits, p.DueAt = store.WaitingForLock, zero
+		t.setNode(e.Place, n)
+		return
+	}
 	if t.retry(e, n) {
 		return
 	}
-	p := progress(&n.Node, e.Phase)
 	p.State, p.Waits, p.DueAt = store.StepFailed, store.NotWaiting, zero
 	if e.TimedOut && e.Phase == Invoke {
 		p.State = store.StepTimeout

@@ -291,6 +291,9 @@ func (e RenewedHolds) apply(t *transition) error {
 		return err
 	}
 	n.Holds = e.Holds
+	for _, h := range e.Holds { // what is asked for after this comes after this
+		n.Attempts = max(n.Attempts, h.Attempt)
+	}
 	t.setNode(e.Place, n)
 	return nil
 }

@@ -21,17 +21,27 @@ func (e Recovered) apply(t *transition) error { //nolint:unparam // the interfac
 	if t.head().State == store.NotStarted || t.head().State.Finished() {
 		return nil
 	}
-	// What follows from one of them may start others, which are no part of this.
-	for _, at := range t.atWork() {
-		t.recover(at, e.Unclean)
+	// What follows from one of them may end others, or start some, which are no part of
+	// this.
+	for _, w := range t.atWork() {
+		if n, _ := t.node(w.at); n.Attempts == w.attempts && working(&n.Node, w.phase) {
+			t.recover(w.at, n, w.phase, e.Unclean)
+		}
 	}
 	t.turned()
 	return nil
 }
 
-// atWork returns the nodes at which something was at work.
-func (t *transition) atWork() []store.Place {
-	var places []store.Place
+// work is a phase of a node that is at work.
+type work struct {
+	at       store.Place
+	phase    Phase
+	attempts uint64
+}
+
+// atWork returns what was at work.
+func (t *transition) atWork() []work {
+	var list []work
 	for i := range t.head().Frames {
 		id := store.FrameID(i)
 		if f := t.frame(id); f.State != store.FrameRunning && f.State != store.FrameUnwinding {
@@ -39,21 +49,27 @@ func (t *transition) atWork() []store.Place {
 		}
 		for _, i := range t.sequence(id)[:t.begun(id)] {
 			at := store.Place{Frame: id, Node: i}
-			if n, _ := t.node(at); n.Invoke.State == store.StepInvoking || n.Compensate.State == store.StepCompensating {
-				places = append(places, at)
+			n, _ := t.node(at)
+			switch {
+			case working(&n.Node, Compensate): // a region that is left in its midst is invoking still
+				list = append(list, work{at, Compensate, n.Attempts})
+			case working(&n.Node, Invoke):
+				list = append(list, work{at, Invoke, n.Attempts})
 			}
 		}
 	}
-	return places
+	return list
+}
+
+func working(n *store.Node, phase Phase) bool {
+	if phase == Compensate {
+		return n.Compensate.State == store.StepCompensating
+	}
+	return n.Invoke.State == store.StepInvoking
 }
 
 // recover starts again what was at work at a node.
-func (t *transition) recover(at store.Place, unclean bool) {
-	n, _ := t.node(at)
-	phase := Invoke
-	if n.Compensate.State == store.StepCompensating { // a region that is left in its midst is invoking still
-		phase = Compensate
-	}
+func (t *transition) recover(at store.Place, n node, phase Phase, unclean bool) {
 	switch p := progress(&n.Node, phase); {
 	case p.Waits == store.WaitingForLock:
 		if t.plan().Nodes[at.Node].Kind == plan.GuardNode {

@@ -39,8 +39,8 @@ type nature struct {
 	effect bool // when it does not succeed
 }
 
-func (w *world) nature(f fate, n *spec, invoke bool) nature {
-	p := w.p
+func (w *world) nature(d *deed, n *spec, invoke bool) nature {
+	p, f := w.p, d.f
 	b := nature{ending: succeeds, takes: f.skewed("takes", time.Microsecond, 2*time.Second), heeds: !f.is("deaf", 0.2), early: f.is("early", 0.5), effect: f.is("effect", 0.5)}
 	if f.is("long", 0.08) {
 		b.takes = f.between("takes long", time.Second, 6*time.Second)
@@ -92,7 +92,10 @@ func (in *instance) begin(n *spec, ctx *steps.Context, invoke bool, x string, nu
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := w.begins(in, n, ctx, invoke, x, number)
-	b := w.nature(d.f, n, invoke)
+	b := w.nature(d, n, invoke)
+	if w.changeNature != nil {
+		w.changeNature(d, &b)
+	}
 	w.logf(in.name, "begins %s, which %s", d.name(), b.ending)
 	return d, b
 }
@@ -122,6 +125,7 @@ func (in *instance) act(d *deed, b nature, ctx *steps.Context) error {
 		return err
 	}
 	if b.ending == kills {
+		in.w.marked(d)
 		in.kill("in " + d.name())
 		return errDead
 	}

@@ -69,6 +69,9 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 		return answer, in.lose(ctx, r)
 	}
 	answer, err = do()
+	if w.unanswered != nil && w.unanswered(r) {
+		return answer, in.lose(ctx, r)
+	}
 	switch {
 	case !trouble || !r.f.is("double", w.p.double):
 	case r.again == late:
@@ -77,7 +80,7 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 		if err := in.travel(ctx, r, "copy"); err != nil {
 			return answer, err
 		}
-		_, _ = do()
+		answer, err = do() // whoever sends it again waits for the answer to that
 	}
 	if trouble && r.f.is("crash after", w.p.crashAfter) {
 		in.kill("before it hears the answer to: " + r.what)

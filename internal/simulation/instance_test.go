@@ -196,7 +196,7 @@ func (n *node) run() {
 		w.mu.Unlock()
 		f := f.num(uint64(n.n))
 		if why == "lease" { // it is found out after a while
-			time.Sleep(f.between("found out", time.Millisecond, 100*time.Millisecond))
+			time.Sleep(f.between("found out", time.Millisecond, 3*time.Second))
 		}
 		if why == "stop" {
 			ctx, cancel := context.WithTimeout(context.Background(), f.between("drain", 0, 3*time.Second))

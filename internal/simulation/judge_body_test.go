@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -76,6 +77,29 @@ func (w *world) judgeEnabled(d *deed, at store.Place) {
 	w.faultf("I3: %s begins, and no durable write of %s enables it", d.name(), d.in.name)
 }
 
+// mostDeaths is how many processes an attempt may kill under the mark that it is alone
+// suspected (I11).
+const mostDeaths = 3
+
+// marked notes that a body is about to kill its process.
+func (w *world) marked(d *deed) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.in.dead() || d.m == nil {
+		return
+	}
+	rec := d.m.nodes[d.at]
+	if d.invoke && rec.Invoke.Suspect || !d.invoke && rec.Compensate.Suspect {
+		d.m.deaths[deathsOf{d.at, d.invoke}]++
+	}
+}
+
+// deathsOf is what the deaths are counted for.
+type deathsOf struct {
+	at     store.Place
+	invoke bool
+}
+
 // judgeAlone wants no other body of the step to run in the same process, but for one
 // that was left behind when its time was up.
 func (w *world) judgeAlone(d *deed) {
@@ -135,19 +159,32 @@ func (w *world) holds(d *deed) {
 		return
 	}
 	w.logf(d.in.name, "finds for %s: %v", d.place, d.tokens)
+	for id := d.at.Frame; id != 0; id = d.m.parent(id).Frame {
+		for _, h := range d.m.nodes[d.m.parent(id)].Holds {
+			if d.tokens[h.Key] == 0 && w.fresh(h) {
+				d.m.faultf("I7: %s runs in a guard of %s, which its execution has, and does not have it", d.name(), h.Key)
+			}
+		}
+	}
 	for other := range w.running(d) {
 		for k, t := range d.tokens {
 			if other.tokens[k] >= t && d.m.guarded(d.at, k) {
-				w.faultf("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
+				d.m.faultf("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
 			}
 		}
 	}
 }
 
-// guarded says whether a guard around a place locks the key.
+// fresh says that a hold stands at the lock server, and will for a while.
+func (w *world) fresh(h store.Hold) bool {
+	s, err := w.locks.Inspect(context.Background(), h.Key, 0)
+	return err == nil && s.Held && s.Owner == h.Owner && uint64(s.Token) == h.Token && s.TTL > lockLease/2
+}
+
+// guarded says whether a guard around a place has the key: not from a step before it.
 func (m *mirror) guarded(at store.Place, key string) bool {
 	for id := at.Frame; id != 0; id = m.parent(id).Frame {
-		if parent := m.parent(id); m.spec(parent).verb == guardVerb && slices.Contains(m.nodes[parent].Keys, key) {
+		if slices.ContainsFunc(m.nodes[m.parent(id)].Holds, func(h store.Hold) bool { return h.Key == key }) {
 			return true
 		}
 	}

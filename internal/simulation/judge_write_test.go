@@ -13,7 +13,7 @@ import (
 func (w *world) created(c *conn, e *execution) {
 	m := &mirror{
 		w: w, x: e, nodes: map[store.Place]store.Node{}, outbox: map[uint32]store.Errand{}, enabled: map[ordinal]*enabled{},
-		tickets: map[string]bool{},
+		tickets: map[string]bool{}, lost: map[store.Place]bool{}, deaths: map[deathsOf]int{},
 	}
 	for _, fl := range w.flows {
 		if fl.name == e.Workflow {
@@ -179,6 +179,11 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 	for at, was := range old {
 		starts = append(starts, m.judgeNode(at, was, nodes[at])...)
 	}
+	for at, was := range old {
+		if m.spec(at).kind == toOne && m.spec(at).verb == transformVerb && was.Invoke.State != store.StepDone {
+			m.judgeJoin(at)
+		}
+	}
 	for _, o := range starts {
 		m.judgeStart(o)
 	}
@@ -198,22 +203,22 @@ var follows = map[store.ExecutionState][]store.ExecutionState{
 }
 
 func (m *mirror) judgeHead(before store.Head) {
-	w, now := m.w, m.head
+	now := m.head
 	if !slices.Contains(follows[before.State], now.State) {
-		w.faultf("%s goes from %s to %s", m.name, before.State, now.State)
+		m.faultf("%s goes from %s to %s", m.name, before.State, now.State)
 	}
 	if before.State == store.Done && now.State != store.Done && m.x.Parent == nil {
-		w.faultf("%s was done, and is %s", m.name, now.State)
+		m.faultf("%s was done, and is %s", m.name, now.State)
 	}
 	if before.State == store.Failed && now.State != store.Failed {
 		m.resumed = true
 	}
 	m.turned = m.turned || now.State != store.Invoking && now.State != store.Done
 	if now.Unsettled != (len(m.outbox) > 0) {
-		w.faultf("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
+		m.faultf("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
 	}
 	if before.State == store.Done && now.State == store.Done && !bytes.Equal(before.Output, now.Output) {
-		w.faultf("I1: the result of %s changes", m.name)
+		m.faultf("I1: the result of %s changes", m.name)
 	}
 }
 
@@ -222,7 +227,7 @@ func (m *mirror) judgeFrame(id store.FrameID, was, now store.Frame) {
 		return // it may be new
 	}
 	if was.Sequence != now.Sequence || was.Parent != now.Parent || was.Branch != now.Branch || !bytes.Equal(was.Item, now.Item) {
-		m.w.faultf("frame %d of %s becomes another one", id, m.name)
+		m.faultf("frame %d of %s becomes another one", id, m.name)
 	}
 }
 
@@ -231,7 +236,7 @@ func (m *mirror) judgeRelease(now store.Errand) {
 	for _, before := range m.errands {
 		for _, h := range before.Holds {
 			if slices.Contains(now.Holds, h) {
-				m.w.faultf("%s gives %s back with two errands", m.name, h.Key)
+				m.faultf("%s gives %s back with two errands", m.name, h.Key)
 			}
 		}
 	}
@@ -240,29 +245,33 @@ func (m *mirror) judgeRelease(now store.Errand) {
 // judgeNode compares a record with the one before, and returns which attempts it
 // enables.
 func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordinal) {
-	w, name := m.w, m.name+"/"+m.place(at)
+	name := m.name + "/" + m.place(at)
 	if was.Invoke.State == store.StepDone && (now.Invoke.State != store.StepDone || !bytes.Equal(was.Output, now.Output)) {
-		w.faultf("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
+		m.faultf("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
 	}
 	if was.Invoke.State == store.StepDone && !bytes.Equal(was.Undo, now.Undo) {
-		w.faultf("I1: the undo data of %s is recorded again", name)
+		m.faultf("I1: the undo data of %s is recorded again", name)
 	}
 	if was.Count > 0 && (was.First != now.First || was.Count != now.Count) {
-		w.faultf("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
+		m.faultf("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
 	}
 	if was.Child != "" && was.Child != now.Child {
-		w.faultf("%s has called two children", name)
+		m.faultf("%s has called two children", name)
 	}
 	for _, k := range was.Keys {
 		if !slices.Contains(now.Keys, k) {
-			w.faultf("guard %s has decided upon key %s, and has it no more", name, k)
+			m.faultf("guard %s has decided upon key %s, and has it no more", name, k)
 		}
 	}
 	if now.Attempts < was.Attempts || now.Unknown != (was.Unknown || now.Unknown) {
-		w.faultf("%s forgets its attempts", name)
+		m.faultf("%s forgets its attempts", name)
 	}
 	if now.Ticket != "" {
 		m.tickets[now.Ticket] = true
+	}
+	inForce := now.Invoke.State == store.StepInvoking && now.Compensate.State == "" || now.Compensate.State == store.StepCompensating
+	if len(was.Holds) > 0 && len(now.Holds) == 0 && inForce {
+		m.lost[at] = true
 	}
 	spec := m.spec(at)
 	if spec.step == nil {
@@ -273,13 +282,16 @@ func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordina
 		if !invoke {
 			p, before, active = now.Compensate, was.Compensate, store.StepCompensating
 		}
+		if !p.Suspect && p.Deaths == 0 {
+			delete(m.deaths, deathsOf{at, invoke})
+		}
 		inFlight := p.State == active && p.Waits == store.NotWaiting
 		if !inFlight || (p.Attempts == before.Attempts && now.Attempts == was.Attempts && before.State == active && before.Waits == store.NotWaiting) {
 			continue
 		}
 		o := ordinal{at, now.Attempts}
 		if m.enabled[o] != nil {
-			w.faultf("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
+			m.faultf("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
 			continue
 		}
 		m.enabled[o] = &enabled{invoke: invoke, number: p.Attempts, by: m.x.Owner, epoch: m.x.Epoch}
@@ -288,19 +300,44 @@ func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordina
 	return starts
 }
 
+// judgeJoin wants what is made of the values of branches to be made of theirs.
+func (m *mirror) judgeJoin(at store.Place) {
+	n := m.spec(at)
+	rec := m.nodes[store.Place{Frame: at.Frame, Node: n.in.index}]
+	var list []val
+	for i := range rec.Count {
+		v, err := m.branch(rec, i)
+		if err != nil {
+			m.faultf("I1: the value of branch %d of %s/%s cannot be read: %v", i, m.name, m.place(at), err)
+		}
+		list = append(list, v)
+	}
+	if n.in.verb == whenVerb && rec.Count == 0 {
+		list = []val{{N: 1}}
+	}
+	if m.nodes[at].Invoke.State != store.StepDone {
+		return
+	}
+	if out, err := decodeVal(m.nodes[at].Output); err != nil || out != joined(n, list) {
+		m.faultf("I1: %s/%s is %v, and its branches have %v (%v)", m.name, m.place(at), out, list, err)
+	}
+}
+
 // judgeStart judges the write that enables an attempt.
 func (m *mirror) judgeStart(o ordinal) {
-	w, e, name := m.w, m.enabled[o], m.name+"/"+m.place(o.at)
+	e, name := m.enabled[o], m.name+"/"+m.place(o.at)
 	st := m.spec(o.at).step
 	switch {
+	case m.deaths[deathsOf{o.at, e.invoke}] >= mostDeaths:
+		m.faultf("I11: an attempt of %s is enabled, and it has killed %d processes", name, mostDeaths)
 	case e.invoke && m.head.State != store.Invoking:
-		w.faultf("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
+		m.faultf("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
 	case e.invoke && e.number > st.tries:
-		w.faultf("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
+		m.faultf("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
 	case !e.invoke && e.number > st.undoTries:
-		w.faultf("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
+		m.faultf("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
 	case !e.invoke && m.head.State != store.Compensating:
-		w.faultf("I5: %s is undone, and the execution is %s", name, m.head.State)
+		m.faultf("I5: %s is undone, and the execution is %s", name, m.head.State)
 	}
 	m.judgeGuards(o.at)
 	if !e.invoke {
@@ -332,7 +369,7 @@ func (m *mirror) judgeGuards(at store.Place) {
 	}
 	for _, k := range wanted {
 		if !held[k] {
-			m.w.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
+			m.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
 		}
 	}
 }
@@ -389,54 +426,53 @@ func (m *mirror) judgeReverse(at store.Place) {
 		}
 		switch order := m.order(other, at); {
 		case order > 0 && m.needs(other):
-			m.w.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
+			m.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
 				m.name, m.place(at), m.place(other), rec.Invoke.State, rec.Compensate.State)
 		case order < 0 && rec.Compensate.State != "" && !m.resumed:
-			m.w.faultf("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
+			m.faultf("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
 		}
 	}
 }
 
 // judgeFinished judges the record of an execution that has come to its end.
 func (m *mirror) judgeFinished() {
-	w := m.w
 	broken := false
 	for _, at := range m.sorted() {
 		rec, n, name := m.nodes[at], m.spec(at), m.name+"/"+m.place(at)
 		broken = broken || rec.Compensate.State == store.StepFailed
 		if len(rec.Holds) > 0 || rec.Ticket != "" {
-			w.faultf("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
+			m.faultf("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
 		}
 		if !rec.Invoke.DueAt.IsZero() || !rec.Compensate.DueAt.IsZero() {
-			w.faultf("%s has ended, and %s waits for a time", m.name, name)
+			m.faultf("%s has ended, and %s waits for a time", m.name, name)
 		}
 		if n.step == nil && n.verb != callVerb {
 			continue
 		}
 		switch {
 		case rec.Invoke.State == store.StepInvoking || rec.Compensate.State == store.StepCompensating:
-			w.faultf("%s has ended, and %s is at work", m.name, name)
+			m.faultf("%s has ended, and %s is at work", m.name, name)
 		case m.head.State == store.Done && rec.Invoke.State != store.StepDone && rec.Invoke.State != store.StepSkipped:
-			w.faultf("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
+			m.faultf("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
 		case m.head.State == store.Done && rec.Compensate.State != "":
-			w.faultf("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
+			m.faultf("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
 		case m.head.State == store.Reverted && m.needs(at):
-			w.faultf("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
+			m.faultf("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
 		}
 	}
 	for id, f := range m.frames {
 		if len(f.Holds) > 0 {
-			w.faultf("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
+			m.faultf("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
 		}
 	}
 	if m.head.State != store.Done && broken != (m.head.State == store.Failed) {
-		w.faultf("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
+		m.faultf("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
 	}
 	if m.head.State == store.Done {
 		out, err := decodeVal(m.head.Output)
 		want, err2 := m.value(0, m.flow.root, m.flow.root.out)
 		if err != nil || err2 != nil || out != want {
-			w.faultf("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
+			m.faultf("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
 		}
 	}
 	m.ends = append(m.ends, m.head.State)

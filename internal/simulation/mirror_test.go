@@ -29,8 +29,10 @@ type mirror struct {
 	resumed  bool // what had been compensated before was so in another round
 	writes   int
 	gone     bool
-	errands  []store.Errand         // all that there have been
-	tickets  map[string]bool        // so have these
+	errands  []store.Errand  // all that there have been
+	tickets  map[string]bool // so have these
+	deaths   map[deathsOf]int
+	lost     map[store.Place]bool   // guards that have lost their locks
 	ends     []store.ExecutionState // what it has ended as
 }
 
@@ -218,6 +220,13 @@ func (m *mirror) given(id store.FrameID, s *seq) (val, error) {
 		return decodeVal(m.frames[id].Item)
 	}
 	return m.value(m.parent(id).Frame, s.owner.seq, s.owner.in)
+}
+
+// branch is what the i-th frame of a node gives.
+func (m *mirror) branch(rec store.Node, i int) (val, error) {
+	id := rec.First + store.FrameID(i)
+	q := m.flow.seqs[m.frames[id].Sequence]
+	return m.value(id, q, q.out)
 }
 
 // deadlineText is used by probes.

@@ -3,69 +3,94 @@ package simulation
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "the history of this seed alone is made, and written out")
-	seeds   = flag.Uint64("seeds", 300, "how many histories are made")
-	repeats = flag.Uint64("repeats", 200, "how many histories are made twice")
 	first   = flag.Uint64("first", 1, "the first seed")
+	seeds   = flag.Uint64("seeds", 2000, "how many histories are made")
+	period  = flag.Duration("for", 0, "how long histories are made at most, where it is not zero")
+	goOn    = flag.Bool("go-on", false, "all histories are made, also when something is wrong with one")
+	repeats = flag.Uint64("repeats", 200, "how many histories are made twice")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// TestSimulation makes histories and judges them: I1 to I9 and I11, by their numbers in
+// what is said of a fault.
 func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
-		w := simulate(t, *oneSeed, nil)
-		fmt.Fprintln(os.Stderr, w.story())
-		report(t, w)
+		tell(t, *oneSeed)
 		return
 	}
-	const workers = 2
-	for i := range uint64(workers) {
-		t.Run(fmt.Sprint("worker ", i), func(t *testing.T) {
-			t.Parallel()
-			for seed := *first + i; seed < *first+*seeds; seed += workers {
-				if report(t, simulate(t, seed, nil)); t.Failed() {
-					return
-				}
-			}
-		})
-	}
-}
-
-func TestASeedMakesOneHistory(t *testing.T) {
-	differ := 0
-	for seed := *first; seed < *first+*repeats; seed++ {
-		one, other := simulate(t, seed, nil), simulate(t, seed, nil)
-		if one.digest() == other.digest() {
-			continue
+	c := course{began: time.Now(), workers: uint64(runtime.GOMAXPROCS(0)), known: map[string]int{}}
+	t.Run("seeds", func(t *testing.T) {
+		for i := range c.workers {
+			t.Run(fmt.Sprint("worker ", i), func(t *testing.T) {
+				t.Parallel()
+				c.run(t, *first+i)
+			})
 		}
-		differ++
-		t.Logf("seed %d: %s", seed, firstDifference(one.lines(false), other.lines(false)))
-	}
-	// Goroutines that wake at the same instant of the simulated time are in nobody's
-	// hands, which is seen in a history of some hundred.
-	if differ > int(*repeats/25) {
-		t.Errorf("%d of %d seeds made another history the second time", differ, *repeats)
+	})
+	t.Logf("%d histories in %s", c.made, time.Since(c.began).Round(time.Second))
+	for _, what := range slices.Sorted(maps.Keys(c.known)) {
+		t.Logf("known, and not judged: %s, in %d histories", what, c.known[what])
 	}
 }
 
-func firstDifference(a, b []string) string {
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return fmt.Sprintf("line %d:\n\t%.300s\n\t%.300s", i, a[i], b[i])
+// course makes many histories.
+type course struct {
+	began   time.Time
+	workers uint64
+
+	mu    sync.Mutex
+	made  int
+	known map[string]int // what was met of it, in how many histories
+}
+
+func (c *course) run(t *testing.T, seed uint64) {
+	for ; seed < *first+*seeds; seed += c.workers {
+		if *period > 0 && time.Since(c.began) > *period {
+			return
+		}
+		w := simulate(t, seed, nil)
+		c.mu.Lock()
+		c.made++
+		for what := range w.known {
+			c.known[what]++
+		}
+		c.mu.Unlock()
+		if report(t, w); t.Failed() && !*goOn {
+			return
 		}
 	}
-	return fmt.Sprintf("%d and %d lines", len(a), len(b))
 }
 
-// report tells what is wrong with a history.
+// tell writes out the history of a seed. It is made again when nothing is wrong with it:
+// a few depend on which of several goroutines goes on first.
+func tell(t *testing.T, seed uint64) {
+	const times = 20
+	var w *world
+	for range times {
+		if w = simulate(t, seed, nil); len(w.faults) > 0 {
+			break
+		}
+	}
+	fmt.Fprintln(os.Stderr, w.story())
+	report(t, w)
+}
+
+// report says what is wrong with a history.
 func report(t *testing.T, w *world) {
 	t.Helper()
 	if len(w.faults) == 0 {
@@ -87,4 +112,33 @@ func (w *world) story() string {
 	}
 	fmt.Fprintf(&b, "digest %s\n", w.digest())
 	return b.String()
+}
+
+// mostDifferent is how many histories in a hundred may differ when they are made again.
+// What is left to chance is what Go leaves to it: which of several goroutines goes on
+// first that wake at one moment, such as those of two attempts with one timeout, and
+// which of several channels a select takes that are ready.
+const mostDifferent = 4
+
+func TestASeedMakesOneHistory(t *testing.T) {
+	differ := uint64(0)
+	for seed := *first; seed < *first+*repeats; seed++ {
+		one, other := simulate(t, seed, nil), simulate(t, seed, nil)
+		if one.digest() != other.digest() {
+			differ++
+			t.Logf("seed %d: %s", seed, firstDifference(one.lines(false), other.lines(false)))
+		}
+	}
+	if t.Logf("%d of %d differ", differ, *repeats); differ*100 > *repeats*mostDifferent {
+		t.Errorf("%d of %d seeds made another history the second time", differ, *repeats)
+	}
+}
+
+func firstDifference(a, b []string) string {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d:\n\t%.300s\n\t%.300s", i, a[i], b[i])
+		}
+	}
+	return fmt.Sprintf("%d and %d lines", len(a), len(b))
 }
