@@ -25,6 +25,7 @@ var _ store.Store = (*conn)(nil)
 type request struct {
 	in     *instance
 	f      fate
+	op     string
 	what   string
 	server string // "store" or "locks"
 	again  repeat
@@ -42,7 +43,7 @@ func (in *instance) request(server, op, id string, again repeat) request {
 	n := in.count(server + "/" + op + "/" + id)
 	return request{
 		in: in, f: in.w.f.of("call", in.name, server, op, id).num(uint64(n)),
-		what: op + " " + id, server: server, again: again,
+		op: op, what: op + " " + id, server: server, again: again,
 	}
 }
 
@@ -58,6 +59,9 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 		time.Sleep(r.f.between("moment", time.Microsecond, 50*time.Microsecond)) // what begins with this call has begun
 		in.kill("before it sends: " + r.what)
 		return answer, errDead
+	}
+	if trouble && r.op == "write" && r.f.is("freeze", w.p.freeze) {
+		in.freeze(r.f.between("stands still", 0, lease/2+lease/6))
 	}
 	if err := in.travel(ctx, r, "request"); err != nil {
 		if r.f.is("arrives", 0.5) { // it was sent, although nobody waits for the answer
@@ -96,7 +100,7 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 }
 
 func (r request) starved() bool {
-	return r.what == "heartbeat " && r.in.starving() && r.f.is("starved", r.in.w.p.starve)
+	return r.op == "heartbeat" && r.in.starving() && r.f.is("starved", r.in.w.p.starve)
 }
 
 // lose lets the time pass after which a lost message is given up.

@@ -45,6 +45,7 @@ type instance struct {
 	gone   chan string     // why it is to be replaced; room for one
 
 	counts map[string]int // under mu
+	frozen bool           // for longer than its lease; under mu
 }
 
 // count says how often something was done before; it takes mu.
@@ -116,6 +117,22 @@ func (in *instance) starving() bool {
 		}
 	}
 	return false
+}
+
+// freeze has the process stand still for longer than its lease, and go on: what it is
+// about to send comes late. It does not know of it, since to its clock no time has
+// passed: in the one clock of the bubble it is the store that counts more of it.
+func (in *instance) freeze(d time.Duration) {
+	w := in.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.store.instances[in.me]
+	if l == nil || in.frozen {
+		return
+	}
+	w.logf(in.name, "freezes for %s, and its lease is over", d)
+	in.frozen, l.until = true, w.store.now()
+	in.node.cuts = append(in.node.cuts, cut{span{w.now(), w.now() + d}, "store locks"})
 }
 
 // start starts a process.

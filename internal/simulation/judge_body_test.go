@@ -36,7 +36,7 @@ func (w *world) judgeBegin(d *deed, id string, items []int, x string, number uin
 	d.at = at
 	rec := d.m.nodes[at]
 	w.judgeEnabled(d, at)
-	if w.p.storeJumps == 0 && !w.store.lives(d.in.me) {
+	if w.p.storeJumps == 0 && !d.in.frozen && !w.store.lives(d.in.me) {
 		w.faultf("I2: %s begins on %s, whose lease is over", d.name(), d.in.name)
 	}
 	current := d.m.x.Owner == d.in.me

@@ -51,8 +51,11 @@ func (w *world) forgotten(e *execution) {
 }
 
 // claimed notes that an execution has another owner.
-func (w *world) claimed(c *conn, e *execution) {
+func (w *world) claimed(c *conn, e *execution, before store.Instance) {
 	w.logf(c.in.name, "claims %s, epoch %d, unclean %v", e.seen.name, e.Epoch, e.seen.unclean)
+	if before != e.Owner && w.store.lives(before) {
+		w.faultf("I2: %s claims %s of %s, whose lease is not over", c.in.name, e.seen.name, w.nameOf(before))
+	}
 }
 
 func (w *world) delivered(c *conn, e *execution, m store.Message) {

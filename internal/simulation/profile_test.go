@@ -20,6 +20,7 @@ type profile struct {
 	starve                         float64 // heartbeats that get no answer
 	storeJumps                     int     // of the store's clock
 	stops                          int     // clean ones
+	freeze                         float64 // before a write: its instance stands still, and does not know of it
 	deaf                           float64 // notices of the store that are lost
 
 	undecided float64
@@ -55,6 +56,9 @@ func newProfile(f fate) profile {
 	}
 	if f.is("stopping", 0.2) {
 		p.stops = 1
+	}
+	if f.is("freezing", 0.2) {
+		p.freeze = 0.08
 	}
 	if f.is("failing", 0.25) {
 		p.fails = 0.35

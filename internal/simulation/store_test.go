@@ -179,13 +179,14 @@ func (s *server) claims(cn *conn, c *store.Claim) ([]store.Claimed, error) {
 			!s.claimable(e, c):
 		default:
 			e.seen.unclean = !e.Owner.None() && e.Owner != c.Instance && !s.ended(e.Owner)
+			before := e.Owner
 			e.Owner, e.released = c.Instance, false
 			e.Epoch++
 			if !s.broken.noEpoch {
 				e.Revision++
 			}
 			e.claim = this
-			s.w.claimed(cn, e)
+			s.w.claimed(cn, e, before)
 			got = append(got, store.Claimed{Snapshot: s.snapshot(e), Unclean: e.seen.unclean})
 		}
 	}
