@@ -113,6 +113,9 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more
 	}
+	if r.e.base.Err() != nil { // what it was asked before may have had its answer late
+		return fmt.Errorf("workflow: create %s: %w", r.key, context.Cause(r.e.base))
+	}
 	existing, err := r.e.insert(ctx, x)
 	if err != nil {
 		return fmt.Errorf("workflow: create %s: %w", r.key, err)

@@ -9,13 +9,15 @@ import (
 	"github.com/lockstep-dev/lockstep/store"
 )
 
-// startChild begins the execution that a node has called, unless it is there.
-func (r *Run) startChild(ctx context.Context, e store.Errand) error {
+// startChild begins the execution that a node has called, unless it is there. What is
+// asked for that ends with the engine's lease: others may have been through with the
+// child since, and have let it go, and it would be begun once more.
+func (r *Run) startChild(e store.Errand) error {
 	p := r.e.cfg.Plans[e.Target.Workflow]
 	if p == nil || p.Fingerprint != e.Fingerprint {
 		return fmt.Errorf("workflow: this engine does not run workflow %q as it was when its caller was defined", e.Target.Workflow)
 	}
-	_, err := r.e.Begin(ctx, Order{
+	_, err := r.e.Begin(r.e.base, Order{
 		Plan: p, ID: e.Target.ID, Input: e.Input,
 		Parent: &store.Parent{Key: r.key, RunUID: r.s.RunUID, Place: e.Place},
 	})

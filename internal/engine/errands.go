@@ -64,7 +64,7 @@ func (r *Run) runErrand(n uint32, e store.Errand) error {
 	case store.CancelTicket:
 		return r.cancelWait(ctx, e)
 	case store.StartChild:
-		return r.startChild(ctx, e)
+		return r.startChild(e)
 	case store.RevertChild:
 		return r.e.deliver(ctx, e.Target, "revert/"+r.s.RunUID+"/"+itoa(int(n)), store.Event{Kind: store.Revert, At: time.Now()})
 	case store.ForgetChild:
