@@ -91,7 +91,7 @@ func (r *Run) cancelWait(ctx context.Context, e store.Errand) error {
 	if err != nil {
 		return nil
 	}
-	scope := r.scopes.sequence(r, e.Place.Frame).Guard(r.s.PlaceKey(e.Place), n.Attempts)
+	scope := r.scopes.root.Guard(r.s.PlaceKey(e.Place), n.Attempts) // its frame may have ended
 	defer scope.Surrender()
 	epoch, attempt := scope.Generation()
 	return r.e.cfg.Keeper.Cancel(ctx, LockWait{

@@ -170,9 +170,16 @@ func (r *Run) lockFailed(at store.Place, err error) error {
 func (r *Run) unguard(which func(at store.Place) bool) {
 	for at, g := range r.guards {
 		n, _ := r.s.Node(at)
-		forward := n.Invoke.State == store.StepInvoking && n.Compensate.State == ""
+		if !which(at) || len(n.Holds) > 0 {
+			continue
+		}
+		undoing := n.Compensate.State == store.StepCompensating
+		if n.Invoke.State == store.StepInvoking && (undoing || n.Compensate.State == "") {
+			r.forfeit(g) // it is in force, and what it had is lost, or taken again with more
+			continue
+		}
 		again := n.Ticket != "" && len(g.holds) > 0 // it was left, and waits to be compensated already
-		if !which(at) || len(n.Holds) > 0 || !again && (n.Ticket != "" || forward || n.Compensate.State == store.StepCompensating) {
+		if !again && (n.Ticket != "" || undoing) {
 			continue
 		}
 		delete(r.guards, at)
@@ -190,6 +197,16 @@ func (r *Run) unguard(which func(at store.Place) bool) {
 		}
 		r.scopes.gone = append(r.scopes.gone, g.holds...)
 	}
+}
+
+// forfeit has a guard go on without the locks it had, which an errand gives back as far
+// as they stand. Its scope stays: what runs in it finds there what is taken again.
+func (r *Run) forfeit(g *guard) {
+	for _, h := range g.holds {
+		g.scope.Drop(h)
+	}
+	r.scopes.gone = append(r.scopes.gone, g.holds...)
+	g.holds = nil
 }
 
 // outermost returns the outermost guard around a place that is in force.
@@ -336,36 +353,55 @@ func (r *Run) takeOverGuard(ctx context.Context, at store.Place, holds []store.H
 	return err
 }
 
-// renewGuard takes over the locks of a guard with new tokens, later by some attempts,
-// and notes that with the next write. It answers false when one of them is lost.
+// renewGuard takes over the locks of a guard with new tokens, later by some attempts. It
+// answers false when one of them is lost. What it has taken over is noted with the next
+// write, also where it comes to nothing in the end.
 func (r *Run) renewGuard(ctx context.Context, at store.Place, g *guard, holds []store.Hold, later uint64) (stands bool, err error) {
-	byOwner := make(map[[2]string][]store.Hold)
-	for _, h := range holds {
-		owner := [2]string{h.Provider, h.Owner}
-		byOwner[owner] = append(byOwner[owner], h)
-	}
-	g.holds = nil
-	for _, list := range byOwner {
-		as := Generation{Epoch: r.s.Epoch, Attempt: list[0].Attempt + later}
-		taken, stands, err := r.e.cfg.Keeper.TakeOver(ctx, list, as, r.e.cfg.LockLease, r.plan.Nodes[at.Node].Guard.MaxHold)
-		if err != nil || !stands {
-			return false, err
+	renewed := make([]store.Hold, 0, len(holds))
+	stands = true
+	for _, list := range byOwner(holds) {
+		var taken []runctx.Hold
+		if stands && err == nil {
+			as := Generation{Epoch: r.s.Epoch, Attempt: list[0].Attempt + later}
+			taken, stands, err = r.e.cfg.Keeper.TakeOver(ctx, list, as, r.e.cfg.LockLease, r.plan.Nodes[at.Node].Guard.MaxHold)
 		}
+		if len(taken) == 0 {
+			renewed = append(renewed, list...)
+			continue
+		}
+		g.holds = slices.DeleteFunc(g.holds, func(h runctx.Hold) bool {
+			return slices.ContainsFunc(taken, func(t runctx.Hold) bool { return t.Record().LockID == h.Record().LockID })
+		})
 		for _, h := range taken {
 			if err := g.scope.Keep(h); err != nil {
 				return false, err
 			}
 		}
 		g.holds = append(g.holds, taken...)
+		renewed = append(renewed, holdRecords(taken)...)
 	}
-	_, err = r.decide(machine.RenewedHolds{Place: at, Holds: holdRecords(g.holds)}, time.Now())
-	return err == nil, err
+	_, wrong := r.decide(machine.RenewedHolds{Place: at, Holds: renewed}, time.Now())
+	return stands && err == nil && wrong == nil, errors.Join(err, wrong)
+}
+
+// byOwner groups holds by who has them at which provider.
+func byOwner(holds []store.Hold) (groups [][]store.Hold) {
+	for _, h := range holds {
+		i := slices.IndexFunc(groups, func(g []store.Hold) bool { return g[0].Provider == h.Provider && g[0].Owner == h.Owner })
+		if i < 0 {
+			groups = append(groups, []store.Hold{h})
+			continue
+		}
+		groups[i] = append(groups[i], h)
+	}
+	return groups
 }
 
 // fenceOff takes over the locks of the guards around a body that is left behind, so
 // that it can neither write under their tokens nor free them (I4). The new tokens are
 // recorded in the write that starts the next attempt.
 func (r *Run) fenceOff(at store.Place) error {
+	var lost []store.Place
 	for id := at.Frame; id != 0; {
 		parent := r.s.Frame(id).Parent
 		id = parent.Frame
@@ -382,10 +418,13 @@ func (r *Run) fenceOff(at store.Place) error {
 				"execution", r.key.String(), "guard", r.s.Path(parent), "error", err)
 		}
 		if !stands || err != nil {
-			return r.loseGuard(parent)
+			lost = append(lost, parent)
 		}
 	}
-	return nil
+	if len(lost) == 0 || r.s.State.Finished() {
+		return nil
+	}
+	return r.happen(r.locksLost(lost))
 }
 
 // loseGuard turns the execution round for a guard that has lost a lock.
@@ -393,7 +432,12 @@ func (r *Run) loseGuard(at store.Place) error {
 	if n, _ := r.s.Node(at); len(n.Holds) == 0 || r.s.State.Finished() {
 		return nil
 	}
+	return r.happen(r.locksLost([]store.Place{at}))
+}
+
+// locksLost is the event of guards that have lost a lock.
+func (r *Run) locksLost(lost []store.Place) machine.LocksLost {
 	r.remember(ErrGuardLost)
-	f := failureRecord(r.s.Path(at), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, ErrGuardLost)
-	return r.happen(machine.LocksLost{Place: at, Failure: f})
+	f := failureRecord(r.s.Path(lost[0]), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, ErrGuardLost)
+	return machine.LocksLost{Place: lost[0], Failure: f, Others: lost[1:]}
 }

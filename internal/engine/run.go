@@ -220,17 +220,12 @@ func (m adopted) handle(r *Run) error {
 	r.ready()
 	// What is lost is lost before anything goes on; what follows from it is in what
 	// follows from the claim.
-	for _, at := range r.lost {
-		if n, _ := r.s.Node(at); len(n.Holds) == 0 {
-			continue
-		}
-		r.remember(ErrGuardLost)
-		f := failureRecord(r.s.Path(at), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, ErrGuardLost)
-		if _, err := r.decide(machine.LocksLost{Place: at, Failure: f}, time.Now()); err != nil {
+	if len(r.lost) > 0 {
+		if _, err := r.decide(r.locksLost(r.lost), time.Now()); err != nil {
 			return err
 		}
+		r.lost = nil
 	}
-	r.lost = nil
 	return r.happen(machine.Recovered{Unclean: m.unclean})
 }
 

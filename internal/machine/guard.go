@@ -75,9 +75,8 @@ func (t *transition) unlocked(at store.Place) bool {
 
 // relock has a guard take its locks again under which its branch is being compensated.
 func (t *transition) relock(at store.Place, n node, lost []store.Hold) {
-	for _, h := range lost { // those of guards within it that were left are among them
-		n.Keys = mergeKeys(n.Keys, []string{h.Key})
-	}
+	n.Keys = mergeKeys(n.Keys, keysOf(lost)) // those of guards within it that were left are among them
+	t.gather(&n)
 	n.Attempts++
 	n.Ticket = t.ticket(at, &n, Compensate)
 	n.Compensate.Waits = store.WaitingForLock
@@ -145,17 +144,24 @@ func (t *transition) leaveUndone(at store.Place, n *node) {
 // undoGuard sees to the locks under which the branch of a guard is compensated. It
 // answers false when they have to be waited for.
 func (t *transition) undoGuard(at store.Place, n node) (ready bool) {
-	if n.Count == 0 || len(n.Holds) > 0 {
-		return true // it never had its locks, or has them still
+	if n.Count == 0 {
+		return true // it never had its locks
 	}
-	if _, inside := t.around(at); inside {
-		return true // the outermost guard has taken its keys too
+	_, inside := t.around(at)
+	if inside && n.Invoke.State == store.StepDone {
+		return true // the outermost guard has seen to its keys too
 	}
 	keys, effects := t.inside(n)
-	if !effects {
+	keys = mergeKeys(n.Keys, keys)
+	if !effects || (inside || len(n.Holds) > 0) && t.covered(at, n, keys) {
 		return true
 	}
-	n.Keys = mergeKeys(n.Keys, keys)
+	if len(n.Holds) > 0 { // a guard within it has lost its own
+		t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
+		n.Keys = mergeKeys(n.Keys, keysOf(n.Holds))
+		n.Holds = nil
+	}
+	t.gather(&n)
 	n.Attempts++
 	n.Ticket = t.ticket(at, &n, Compensate)
 	n.Compensate = store.Progress{State: store.StepCompensating, Attempts: 1, FirstAt: t.now, Waits: store.WaitingForLock}
@@ -164,11 +170,64 @@ func (t *transition) undoGuard(at store.Place, n node) (ready bool) {
 	return false
 }
 
-// inside collects the keys of the guards within a node, and says whether anything in
-// it has to be compensated by a body.
+// gather has a guard ask for the keys of all guards within it. Those that have locks give
+// them back: who waits for some while he has others may be in a deadlock, of which nobody
+// is to be the victim.
+func (t *transition) gather(n *node) {
+	t.strip(*n)
+	keys, _ := t.inside(*n)
+	n.Keys = mergeKeys(n.Keys, keys)
+}
+
+// strip gives back what the guards within a node have.
+func (t *transition) strip(n node) {
+	for id := range branches(&n) {
+		for _, i := range t.sequence(id)[:t.begun(id)] {
+			at := store.Place{Frame: id, Node: i}
+			inner, _ := t.node(at)
+			if len(inner.Holds) > 0 {
+				t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: inner.Holds})
+				inner.Keys, inner.Holds = mergeKeys(inner.Keys, keysOf(inner.Holds)), nil
+				t.setNode(at, inner)
+			}
+			t.strip(inner)
+		}
+	}
+}
+
+// covered says that a guard has all the keys, or what is around it.
+func (t *transition) covered(at store.Place, n node, keys []string) bool {
+	keys = uncovered(keys, n.Holds)
+	for id := at.Frame; ; {
+		f := t.frame(id)
+		if keys = uncovered(keys, f.Holds); len(keys) == 0 || id == 0 {
+			return len(keys) == 0
+		}
+		outer, _ := t.node(f.Parent)
+		keys, id = uncovered(keys, outer.Holds), f.Parent.Frame
+	}
+}
+
+// uncovered returns the keys that are not among the holds.
+func uncovered(keys []string, holds []store.Hold) []string {
+	return slices.DeleteFunc(slices.Clone(keys), func(k string) bool {
+		return slices.ContainsFunc(holds, func(h store.Hold) bool { return h.Key == k })
+	})
+}
+
+func keysOf(holds []store.Hold) (keys []string) {
+	for _, h := range holds {
+		keys = append(keys, h.Key)
+	}
+	return keys
+}
+
+// inside collects the keys of the guards within a node that nothing in there has, and
+// says whether anything in it has to be compensated by a body.
 func (t *transition) inside(n node) (keys []string, effects bool) {
 	for id := range branches(&n) {
 		nodes := t.sequence(id)
+		var within []string
 		for _, i := range nodes[:t.begun(id)] {
 			inner, _ := t.node(store.Place{Frame: id, Node: i})
 			pn := &t.plan().Nodes[i]
@@ -178,11 +237,12 @@ func (t *transition) inside(n node) (keys []string, effects bool) {
 			case pn.Kind == plan.CallNode:
 				effects = effects || inner.Invoke.State == store.StepDone
 			case pn.Kind == plan.GuardNode && inner.Count > 0 && len(inner.Holds) == 0: // else it has them still
-				keys = append(keys, inner.Keys...)
+				within = append(within, inner.Keys...)
 			}
 			more, has := t.inside(inner)
-			keys, effects = append(keys, more...), effects || has
+			within, effects = append(within, uncovered(more, inner.Holds)...), effects || has
 		}
+		keys = append(keys, uncovered(within, t.frame(id).Holds)...)
 	}
 	return keys, effects
 }
@@ -254,6 +314,8 @@ func (t *transition) expectParked(at store.Place) (node, error) {
 type LocksLost struct {
 	Place   store.Place
 	Failure store.Failure
+	// Others are guards that have lost one with it.
+	Others []store.Place
 }
 
 func (e LocksLost) apply(t *transition) error {
@@ -264,18 +326,34 @@ func (e LocksLost) apply(t *transition) error {
 	if len(n.Holds) == 0 {
 		return t.notDue(e.Place, "it has no locks")
 	}
-	// What is left of them is given back: its branch is compensated under locks that
-	// are taken together.
-	t.errand(store.Errand{Kind: store.ReleaseLocks, Place: e.Place, Holds: n.Holds})
+	// All of them are without their locks before anything follows from that: the branch
+	// of the outermost is compensated under locks that are taken together.
+	forward := t.lose(e.Place)
+	for _, at := range e.Others {
+		forward = t.lose(at) || forward
+	}
+	if forward {
+		t.fail(e.Failure, LockLost)
+	}
+	return nil
+}
+
+// lose gives back what is left of a guard's locks. It answers true for one whose branch
+// is not being compensated.
+func (t *transition) lose(at store.Place) (forward bool) {
+	n, _ := t.node(at)
+	if len(n.Holds) == 0 {
+		return false
+	}
+	t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
 	lost := n.Holds
 	n.Holds = nil
 	if n.Compensate.State == store.StepCompensating {
-		t.relock(e.Place, n, lost)
-		return nil
+		t.relock(at, n, lost)
+		return false
 	}
-	t.setNode(e.Place, n)
-	t.fail(e.Failure, LockLost)
-	return nil
+	t.setNode(at, n)
+	return true
 }
 
 // RenewedHolds says that a new owner has taken over the locks of a guard, under new

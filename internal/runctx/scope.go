@@ -332,6 +332,17 @@ func (s *Scope) Forget(h Hold) {
 	}
 }
 
+// Drop makes the scope stop keeping a hold that was lost, or that is given back for it.
+// Bodies that were left behind believe to have it as before.
+func (s *Scope) Drop(h Hold) {
+	id := h.Record().LockID
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	if s.kept[id].hold == h {
+		delete(s.kept, id)
+	}
+}
+
 // End closes an attempt's scope, its children with it, and hands what they kept
 // to the sequence around it.
 func (s *Scope) End() {

@@ -23,10 +23,6 @@ const (
 
 // faultf notes a fault of one execution. It requires mu.
 func (m *mirror) faultf(format string, args ...any) {
-	if len(m.lost) > 0 {
-		m.w.known[lostLocks]++
-		return
-	}
 	m.w.faultf(format, args...)
 }
 
@@ -36,10 +32,6 @@ func (w *world) stuck() (known bool) {
 	for _, m := range w.mirrors {
 		if m.x.State.Finished() || m.gone {
 			continue
-		}
-		if len(m.lost) > 0 {
-			w.known[lostLocks]++
-			known = true
 		}
 		for at, n := range m.nodes {
 			if n.Ticket != "" && slices.ContainsFunc(n.Keys, func(k string) bool { return m.heldAround(at, k) }) {
