@@ -46,7 +46,9 @@ func TestI1AnEngineThatHasLostItsLeaseStartsNoChild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
 		child := childOf("child", doing(&j, "a"))
-		w := flow(func(b builder, in value) value { return workflow.Call(b, child, workflow.Do(b, doing(&j, "first"), in)) })
+		w := flow(func(b builder, in value) value {
+			return workflow.Call(b, child, workflow.Do(b, doing(&j, "first"), in))
+		})
 		inner := storemem.New()
 		s := &severed{Store: inner, end: make(chan struct{})}
 		r := start(t, workflow.Config{Store: s, Workflows: workflow.Set{w, child}})

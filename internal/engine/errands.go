@@ -32,6 +32,9 @@ func (r *Run) settle() error {
 	if r.s.Unsettled {
 		return nil // it is tried again
 	}
+	for _, w := range r.claims { // what they got has been given back
+		r.e.helpers.Go(func() { r.e.cancelAgain(w) })
+	}
 	r.end(nil)
 	return nil
 }
@@ -94,7 +97,27 @@ func (r *Run) cancelWait(ctx context.Context, e store.Errand) error {
 	scope := r.scopes.root.Guard(r.s.PlaceKey(e.Place), n.Attempts) // its frame may have ended
 	defer scope.Surrender()
 	epoch, attempt := scope.Generation()
-	return r.e.cfg.Keeper.Cancel(ctx, LockWait{
+	w := LockWait{
 		Ticket: e.Ticket, Provider: provider, Keys: keys, Owner: scope.Owner(), Epoch: epoch, Attempt: attempt, Lease: r.e.cfg.LockLease,
-	})
+	}
+	if err := r.e.cfg.Keeper.Cancel(ctx, w); err != nil {
+		return err
+	}
+	if epoch > 1 {
+		r.e.helpers.Go(func() { r.e.cancelAgain(w) })
+	}
+	return nil
+}
+
+// cancelAgain ends a wait once more, when what an owner before has sent for it has
+// surely arrived: nobody else would ever take that ticket out of the queues.
+func (e *Engine) cancelAgain(w LockWait) {
+	select {
+	case <-time.After(2 * e.cfg.Lease):
+	case <-e.life.Done():
+		return
+	}
+	if err := e.cfg.Keeper.Cancel(e.life, w); err != nil && e.life.Err() == nil {
+		e.cfg.Logger.Warn("workflow: could not make sure that a wait for locks has ended", "ticket", w.Ticket, "error", err)
+	}
 }

@@ -90,7 +90,7 @@ func (r *Run) park(at store.Place) error {
 		Enclosing: g.scope.Enclosing(), Born: r.s.CreatedAt,
 	}
 	r.e.tickets.enter(n.Ticket, r)
-	offered, err := r.e.cfg.Keeper.Park(r.e.past, g.wait)
+	offered, err := r.e.cfg.Keeper.Park(r.e.base, g.wait) // others go on with it once the engine has no lease
 	switch {
 	case errors.Is(err, ErrRefused):
 		return r.lockFailed(at, err)
@@ -141,6 +141,9 @@ func (r *Run) claimLocks(at store.Place, g *guard) error {
 // granted goes on with a guard that has its locks: what runs in it shares them.
 func (r *Run) granted(at store.Place, g *guard, holds []runctx.Hold) error {
 	r.e.tickets.leave(g.wait.Ticket)
+	if r.s.Epoch > 1 && len(holds) > 0 {
+		r.claims = append(r.claims, g.wait)
+	}
 	g.wait.Ticket, g.holds = "", holds
 	for _, h := range holds {
 		if err := g.scope.Keep(h); err != nil {
@@ -174,13 +177,13 @@ func (r *Run) unguard(which func(at store.Place) bool) {
 			continue
 		}
 		undoing := n.Compensate.State == store.StepCompensating
-		if n.Invoke.State == store.StepInvoking && (undoing || n.Compensate.State == "") {
+		forward := n.Invoke.State == store.StepInvoking && n.Compensate.State == ""
+		if forward || undoing && r.unwinds(n) {
 			r.forfeit(g) // it is in force, and what it had is lost, or taken again with more
 			continue
 		}
-		again := n.Ticket != "" && len(g.holds) > 0 // it was left, and waits to be compensated already
-		if !again && (n.Ticket != "" || undoing) {
-			continue
+		if len(g.holds) == 0 && (n.Ticket != "" || undoing) {
+			continue // else it was left, and is being compensated already
 		}
 		delete(r.guards, at)
 		r.e.tickets.leave(g.wait.Ticket)
@@ -197,6 +200,12 @@ func (r *Run) unguard(which func(at store.Place) bool) {
 		}
 		r.scopes.gone = append(r.scopes.gone, g.holds...)
 	}
+}
+
+// unwinds says that the branch of a guard is being compensated under locks of its own, or
+// was left in its midst.
+func (r *Run) unwinds(n store.Node) bool {
+	return n.Invoke.State == store.StepInvoking || n.Ticket != "" && r.s.Frame(n.First).State == store.FrameUnwinding
 }
 
 // forfeit has a guard go on without the locks it had, which an errand gives back as far

@@ -47,6 +47,7 @@ type Run struct {
 	landing  []*flight // have landed with what is being recorded
 	guards   map[store.Place]*guard
 	lost     []store.Place     // guards whose locks a claim did not find
+	claims   []LockWait        // have ended, and an owner before may have asked for them too
 	commands []machine.Command // used again
 	going    error             // why the run ends, once its bodies have returned
 	inbox    []store.Message   // that have come early, or were not looked at

@@ -31,7 +31,11 @@ func (m turnCame) handle(r *Run) error {
 		r.e.turns.over(r, m.place) // the execution has turned round meanwhile
 		return nil
 	}
-	return r.happen(machine.TurnCame{Place: m.place, Phase: m.phase})
+	err := r.happen(machine.TurnCame{Place: m.place, Phase: m.phase})
+	if n, _ := r.s.Node(m.place); n.Compensate.Waits == store.WaitingForLock {
+		r.e.turns.over(r, m.place)
+	}
+	return err
 }
 
 func (m turnCame) tooLate(r *Run) { r.e.turns.over(r, anywhere) }

@@ -103,6 +103,12 @@ func (t *transition) waiting(n node) (list []store.Place) {
 func (t *transition) resumeIn(n node) {
 	for _, at := range t.waiting(n) {
 		step, _ := t.node(at)
+		if step.Compensate.Suspect && !t.unlocked(at) {
+			step.Compensate.Suspect, step.Compensate.Waits = false, store.WaitingForTurn
+			t.setNode(at, step)
+			t.command(AwaitTurn{at, Compensate})
+			continue
+		}
 		t.start(at, step, Compensate)
 	}
 }
@@ -128,10 +134,42 @@ func (t *transition) leaveGuard(at store.Place, n *node) {
 		o, _ := t.node(outer)
 		o.Holds = append(slices.Clip(o.Holds), n.Holds...)
 		t.setNode(outer, o)
+		t.askAnew(o, keysOf(n.Holds))
 	} else {
 		t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
 	}
 	n.Holds = nil
+}
+
+// askAnew has the guards within a node that wait for one of the keys, which the guard
+// around them has got, wait for what is left: nobody would ever offer them their own.
+func (t *transition) askAnew(n node, keys []string) {
+	for id := range branches(&n) {
+		first := 0
+		switch t.frame(id).State {
+		case store.FrameRunning:
+			first = max(0, t.begun(id)-1) // only its last node can be at work
+		case store.FrameUnwinding:
+		default:
+			continue
+		}
+		for _, i := range t.sequence(id)[first:t.begun(id)] {
+			at := store.Place{Frame: id, Node: i}
+			inner, _ := t.node(at)
+			if inner.Ticket != "" && slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(inner.Keys, k) }) {
+				phase := Invoke
+				if inner.Compensate.State == store.StepCompensating {
+					phase = Compensate
+				}
+				t.unpark(at, &inner)
+				inner.Attempts++
+				inner.Ticket = t.ticket(at, &inner, phase)
+				t.setNode(at, inner)
+				t.command(Park{at})
+			}
+			t.askAnew(inner, keys)
+		}
+	}
 }
 
 // leaveUndone is [transition.leaveGuard] for a guard whose branch has been

@@ -116,7 +116,8 @@ func (t *transition) recoverAttempt(at store.Place, n node, phase Phase, unclean
 const CrashLoopType = "*workflow.CrashLoopError"
 
 // TurnCame lets an attempt be made that may have killed its process. The mark that it
-// is, is durable before it starts.
+// is, is durable before it starts. One that has to wait for the locks of a guard is
+// marked, and asks for its turn again when it has them.
 type TurnCame struct {
 	Place store.Place
 	Phase Phase
@@ -132,6 +133,11 @@ func (e TurnCame) apply(t *transition) error {
 		return t.notDue(e.Place, "it waits for no turn")
 	}
 	p.Suspect = true
+	if e.Phase == Compensate && t.unlocked(e.Place) {
+		p.Waits = store.WaitingForLock // others take their turns meanwhile: it asks again
+		t.setNode(e.Place, n)
+		return nil
+	}
 	t.again(e.Place, n, e.Phase)
 	return nil
 }

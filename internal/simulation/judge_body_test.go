@@ -162,14 +162,14 @@ func (w *world) holds(d *deed) {
 	for id := d.at.Frame; id != 0; id = d.m.parent(id).Frame {
 		for _, h := range d.m.nodes[d.m.parent(id)].Holds {
 			if d.tokens[h.Key] == 0 && w.fresh(h) {
-				d.m.faultf("I7: %s runs in a guard of %s, which its execution has, and does not have it", d.name(), h.Key)
+				w.faultf("I7: %s runs in a guard of %s, which its execution has, and does not have it", d.name(), h.Key)
 			}
 		}
 	}
 	for other := range w.running(d) {
 		for k, t := range d.tokens {
 			if other.tokens[k] >= t && d.m.guarded(d.at, k) {
-				d.m.faultf("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
+				w.faultf("I4: %s has token %d of %s, and %s, which was left behind, has %d", d.name(), t, k, other.name(), other.tokens[k])
 			}
 		}
 	}

@@ -104,8 +104,7 @@ func (w *world) judgeLocks() {
 		w.faultf("the locks cannot be listed: %v", err)
 	}
 	for _, l := range page.Locks {
-		if l.Offer {
-			w.known[ghosts]++
+		if w.ghostly(l.Offer) {
 			continue
 		}
 		w.faultf("%s is held by %s, and all has ended", l.Key, w.uid(l.Owner))
@@ -117,7 +116,6 @@ func (w *world) judgeLocks() {
 		}
 		for _, waits := range s.Waiters {
 			if w.ghost(waits.Ticket) {
-				w.known[ghosts]++
 				continue
 			}
 			w.faultf("%s waits for %s, and all has ended: %+v", w.uid(waits.Owner), k, waits)

@@ -13,7 +13,7 @@ import (
 func (w *world) created(c *conn, e *execution) {
 	m := &mirror{
 		w: w, x: e, nodes: map[store.Place]store.Node{}, outbox: map[uint32]store.Errand{}, enabled: map[ordinal]*enabled{},
-		tickets: map[string]bool{}, lost: map[store.Place]bool{}, deaths: map[deathsOf]int{},
+		tickets: map[string]bool{}, deaths: map[deathsOf]int{},
 	}
 	for _, fl := range w.flows {
 		if fl.name == e.Workflow {
@@ -208,20 +208,20 @@ var follows = map[store.ExecutionState][]store.ExecutionState{
 func (m *mirror) judgeHead(before store.Head) {
 	now := m.head
 	if !slices.Contains(follows[before.State], now.State) {
-		m.faultf("%s goes from %s to %s", m.name, before.State, now.State)
+		m.w.faultf("%s goes from %s to %s", m.name, before.State, now.State)
 	}
 	if before.State == store.Done && now.State != store.Done && m.x.Parent == nil {
-		m.faultf("%s was done, and is %s", m.name, now.State)
+		m.w.faultf("%s was done, and is %s", m.name, now.State)
 	}
 	if before.State == store.Failed && now.State != store.Failed {
 		m.resumed = true
 	}
 	m.turned = m.turned || now.State != store.Invoking && now.State != store.Done
 	if now.Unsettled != (len(m.outbox) > 0) {
-		m.faultf("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
+		m.w.faultf("%s says unsettled %v, and has %d errands", m.name, now.Unsettled, len(m.outbox))
 	}
 	if before.State == store.Done && now.State == store.Done && !bytes.Equal(before.Output, now.Output) {
-		m.faultf("I1: the result of %s changes", m.name)
+		m.w.faultf("I1: the result of %s changes", m.name)
 	}
 }
 
@@ -230,7 +230,7 @@ func (m *mirror) judgeFrame(id store.FrameID, was, now store.Frame) {
 		return // it may be new
 	}
 	if was.Sequence != now.Sequence || was.Parent != now.Parent || was.Branch != now.Branch || !bytes.Equal(was.Item, now.Item) {
-		m.faultf("frame %d of %s becomes another one", id, m.name)
+		m.w.faultf("frame %d of %s becomes another one", id, m.name)
 	}
 }
 
@@ -239,7 +239,7 @@ func (m *mirror) judgeRelease(now store.Errand) {
 	for _, before := range m.errands {
 		for _, h := range before.Holds {
 			if slices.Contains(now.Holds, h) {
-				m.faultf("%s gives %s back with two errands", m.name, h.Key)
+				m.w.faultf("%s gives %s back with two errands", m.name, h.Key)
 			}
 		}
 	}
@@ -250,31 +250,27 @@ func (m *mirror) judgeRelease(now store.Errand) {
 func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordinal) {
 	name := m.name + "/" + m.place(at)
 	if was.Invoke.State == store.StepDone && (now.Invoke.State != store.StepDone || !bytes.Equal(was.Output, now.Output)) {
-		m.faultf("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
+		m.w.faultf("I1: the result of %s is recorded again: %s, %s", name, was.Output, now.Output)
 	}
 	if was.Invoke.State == store.StepDone && !bytes.Equal(was.Undo, now.Undo) {
-		m.faultf("I1: the undo data of %s is recorded again", name)
+		m.w.faultf("I1: the undo data of %s is recorded again", name)
 	}
 	if was.Count > 0 && (was.First != now.First || was.Count != now.Count) {
-		m.faultf("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
+		m.w.faultf("%s has decided upon %d frames, and then upon %d", name, was.Count, now.Count)
 	}
 	if was.Child != "" && was.Child != now.Child {
-		m.faultf("%s has called two children", name)
+		m.w.faultf("%s has called two children", name)
 	}
 	for _, k := range was.Keys {
 		if !slices.Contains(now.Keys, k) {
-			m.faultf("guard %s has decided upon key %s, and has it no more", name, k)
+			m.w.faultf("guard %s has decided upon key %s, and has it no more", name, k)
 		}
 	}
 	if now.Attempts < was.Attempts || now.Unknown != (was.Unknown || now.Unknown) {
-		m.faultf("%s forgets its attempts", name)
+		m.w.faultf("%s forgets its attempts", name)
 	}
 	if now.Ticket != "" {
 		m.tickets[now.Ticket] = true
-	}
-	inForce := now.Invoke.State == store.StepInvoking && now.Compensate.State == "" || now.Compensate.State == store.StepCompensating
-	if len(was.Holds) > 0 && len(now.Holds) == 0 && inForce {
-		m.lost[at] = true
 	}
 	spec := m.spec(at)
 	if spec.step == nil {
@@ -294,7 +290,7 @@ func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordina
 		}
 		o := ordinal{at, now.Attempts}
 		if m.enabled[o] != nil {
-			m.faultf("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
+			m.w.faultf("I1: attempt %d of %s is enabled again under the ordinal %d", p.Attempts, name, now.Attempts)
 			continue
 		}
 		m.enabled[o] = &enabled{invoke: invoke, number: p.Attempts, by: m.x.Owner, epoch: m.x.Epoch}
@@ -311,7 +307,7 @@ func (m *mirror) judgeJoin(at store.Place) {
 	for i := range rec.Count {
 		v, err := m.branch(rec, i)
 		if err != nil {
-			m.faultf("I1: the value of branch %d of %s/%s cannot be read: %v", i, m.name, m.place(at), err)
+			m.w.faultf("I1: the value of branch %d of %s/%s cannot be read: %v", i, m.name, m.place(at), err)
 		}
 		list = append(list, v)
 	}
@@ -322,7 +318,7 @@ func (m *mirror) judgeJoin(at store.Place) {
 		return
 	}
 	if out, err := decodeVal(m.nodes[at].Output); err != nil || out != joined(n, list) {
-		m.faultf("I1: %s/%s is %v, and its branches have %v (%v)", m.name, m.place(at), out, list, err)
+		m.w.faultf("I1: %s/%s is %v, and its branches have %v (%v)", m.name, m.place(at), out, list, err)
 	}
 }
 
@@ -332,15 +328,15 @@ func (m *mirror) judgeStart(o ordinal) {
 	st := m.spec(o.at).step
 	switch {
 	case m.deaths[deathsOf{o.at, e.invoke}] >= mostDeaths:
-		m.faultf("I11: an attempt of %s is enabled, and it has killed %d processes", name, mostDeaths)
+		m.w.faultf("I11: an attempt of %s is enabled, and it has killed %d processes", name, mostDeaths)
 	case e.invoke && m.head.State != store.Invoking:
-		m.faultf("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
+		m.w.faultf("I4: an attempt of %s is enabled, and the execution is %s", name, m.head.State)
 	case e.invoke && e.number > st.tries:
-		m.faultf("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
+		m.w.faultf("attempt %d of %s is enabled, and its policy has %d", e.number, name, st.tries)
 	case !e.invoke && e.number > st.undoTries:
-		m.faultf("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
+		m.w.faultf("I6: attempt %d to undo %s is enabled, and its policy has %d", e.number, name, st.undoTries)
 	case !e.invoke && m.head.State != store.Compensating:
-		m.faultf("I5: %s is undone, and the execution is %s", name, m.head.State)
+		m.w.faultf("I5: %s is undone, and the execution is %s", name, m.head.State)
 	}
 	m.judgeGuards(o.at)
 	if !e.invoke {
@@ -372,7 +368,7 @@ func (m *mirror) judgeGuards(at store.Place) {
 	}
 	for _, k := range wanted {
 		if !held[k] {
-			m.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
+			m.w.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
 		}
 	}
 }
@@ -429,10 +425,10 @@ func (m *mirror) judgeReverse(at store.Place) {
 		}
 		switch order := m.order(other, at); {
 		case order > 0 && m.needs(other):
-			m.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
+			m.w.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
 				m.name, m.place(at), m.place(other), rec.Invoke.State, rec.Compensate.State)
 		case order < 0 && rec.Compensate.State != "" && !m.resumed:
-			m.faultf("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
+			m.w.faultf("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
 		}
 	}
 }
@@ -444,38 +440,38 @@ func (m *mirror) judgeFinished() {
 		rec, n, name := m.nodes[at], m.spec(at), m.name+"/"+m.place(at)
 		broken = broken || rec.Compensate.State == store.StepFailed
 		if len(rec.Holds) > 0 || rec.Ticket != "" {
-			m.faultf("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
+			m.w.faultf("%s has ended, and %s holds %v, waits by %q", m.name, name, rec.Holds, rec.Ticket)
 		}
 		if !rec.Invoke.DueAt.IsZero() || !rec.Compensate.DueAt.IsZero() {
-			m.faultf("%s has ended, and %s waits for a time", m.name, name)
+			m.w.faultf("%s has ended, and %s waits for a time", m.name, name)
 		}
 		if n.step == nil && n.verb != callVerb {
 			continue
 		}
 		switch {
 		case rec.Invoke.State == store.StepInvoking || rec.Compensate.State == store.StepCompensating:
-			m.faultf("%s has ended, and %s is at work", m.name, name)
+			m.w.faultf("%s has ended, and %s is at work", m.name, name)
 		case m.head.State == store.Done && rec.Invoke.State != store.StepDone && rec.Invoke.State != store.StepSkipped:
-			m.faultf("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
+			m.w.faultf("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
 		case m.head.State == store.Done && rec.Compensate.State != "":
-			m.faultf("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
+			m.w.faultf("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
 		case m.head.State == store.Reverted && m.needs(at):
-			m.faultf("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
+			m.w.faultf("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)
 		}
 	}
 	for id, f := range m.frames {
 		if len(f.Holds) > 0 {
-			m.faultf("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
+			m.w.faultf("%s has ended, and frame %d holds %v", m.name, id, f.Holds)
 		}
 	}
 	if m.head.State != store.Done && broken != (m.head.State == store.Failed) {
-		m.faultf("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
+		m.w.faultf("I6: %s is %s, and a compensation that has failed: %v", m.name, m.head.State, broken)
 	}
 	if m.head.State == store.Done {
 		out, err := decodeVal(m.head.Output)
 		want, err2 := m.value(0, m.flow.root, m.flow.root.out)
 		if err != nil || err2 != nil || out != want {
-			m.faultf("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
+			m.w.faultf("I1: the result of %s is %v, and should be %v (%v, %v)", m.name, out, want, err, err2)
 		}
 	}
 	m.ends = append(m.ends, m.head.State)

@@ -32,7 +32,6 @@ type mirror struct {
 	errands  []store.Errand  // all that there have been
 	tickets  map[string]bool // so have these
 	deaths   map[deathsOf]int
-	lost     map[store.Place]bool   // guards that have lost their locks
 	ends     []store.ExecutionState // what it has ended as
 }
 

@@ -32,7 +32,6 @@ type world struct {
 	known         map[string]int
 	deaths        int
 	isOver        bool
-	void          bool // it does not come to its end, for a reason that is known
 
 	// unanswered says which calls get no answer, beside those of the profile.
 	unanswered func(r request) bool
@@ -201,7 +200,7 @@ func (w *world) run() {
 	w.loose.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.faults) == 0 && !w.void {
+	if len(w.faults) == 0 {
 		w.judgeEnd()
 	}
 }
@@ -216,7 +215,7 @@ func (w *world) settle() {
 		left, broken := w.unfinished(), len(w.faults) > 0
 		w.probe()
 		late := w.now() > w.p.trouble+w.p.bound
-		if late && len(left) > 0 && !w.stuck() {
+		if late && len(left) > 0 {
 			w.faultf("I8: %s after the trouble has ended there is still: %s", w.p.bound, strings.Join(left, "; "))
 		}
 		w.mu.Unlock()
