@@ -96,6 +96,7 @@ func (in *instance) begin(n *spec, ctx *steps.Context, invoke bool, x string, nu
 	if w.changeNature != nil {
 		w.changeNature(d, &b)
 	}
+	w.tally.note("a body " + string(b.ending))
 	w.logf(in.name, "begins %s, which %s", d.name(), b.ending)
 	return d, b
 }
@@ -125,6 +126,7 @@ func (in *instance) act(d *deed, b nature, ctx *steps.Context) error {
 		return err
 	}
 	if b.ending == kills {
+		in.w.tally.note("an instance dies in a body")
 		in.w.marked(d)
 		in.kill("in " + d.name())
 		return errDead
@@ -260,6 +262,11 @@ func (w *world) tell(d *deed, ref steps.Ref, f fate) {
 		w.asidef("client", "has told %s of %s: %s", in.name, d.place, in.outcome(err))
 		w.mu.Unlock()
 		if taken(err) {
+			if err == nil && fail {
+				w.tally.note("a failure comes from outside")
+			} else if err == nil {
+				w.tally.note("a result comes from outside")
+			}
 			return
 		}
 		w.pause(f.num(n).between("again", 10*time.Millisecond, time.Second))

@@ -152,6 +152,9 @@ func (c *client) insist(f fate, what string, call func(ctx context.Context, in *
 			cancel()
 			c.asidef("has asked %s to %s %s: %s", in.name, what, c.id, in.outcome(err))
 			if taken(err) {
+				if err == nil {
+					w.tally.note(what)
+				}
 				return
 			}
 		}

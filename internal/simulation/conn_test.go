@@ -56,6 +56,7 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 		return answer, err
 	}
 	if trouble && r.f.is("crash before", w.p.crashBefore) {
+		w.tally.note("an instance dies before it sends")
 		time.Sleep(r.f.between("moment", time.Microsecond, 50*time.Microsecond)) // what begins with this call has begun
 		in.kill("before it sends: " + r.what)
 		return answer, errDead
@@ -65,11 +66,13 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 	}
 	if err := in.travel(ctx, r, "request"); err != nil {
 		if r.f.is("arrives", 0.5) { // it was sent, although nobody waits for the answer
+			w.tally.note("a request arrives though nobody waits for it")
 			w.later(r.f.skewed("late", time.Millisecond, time.Second), func() { _, _ = do() })
 		}
 		return answer, err
 	}
 	if trouble && (r.f.is("lost request", w.p.lostRequest) || r.starved()) {
+		w.tally.note("a request is lost")
 		return answer, in.lose(ctx, r)
 	}
 	answer, err = do()
@@ -79,18 +82,22 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 	switch {
 	case !trouble || !r.f.is("double", w.p.double):
 	case r.again == late:
+		w.tally.note("a request comes again late")
 		w.later(r.f.skewed("again", time.Millisecond, 3*time.Second), func() { _, _ = do() })
 	default:
+		w.tally.note("a request comes twice")
 		if err := in.travel(ctx, r, "copy"); err != nil {
 			return answer, err
 		}
 		answer, err = do() // whoever sends it again waits for the answer to that
 	}
 	if trouble && r.f.is("crash after", w.p.crashAfter) {
+		w.tally.note("an instance dies before it hears the answer")
 		in.kill("before it hears the answer to: " + r.what)
 		return answer, errDead
 	}
 	if trouble && r.f.is("lost reply", w.p.lostReply) {
+		w.tally.note("a reply is lost")
 		return answer, in.lose(ctx, r)
 	}
 	if err := in.travel(ctx, r, "reply"); err != nil {
@@ -100,7 +107,11 @@ func call[T any](ctx context.Context, r request, do func() (T, error)) (answer T
 }
 
 func (r request) starved() bool {
-	return r.op == "heartbeat" && r.in.starving() && r.f.is("starved", r.in.w.p.starve)
+	starved := r.op == "heartbeat" && r.in.starving() && r.f.is("starved", r.in.w.p.starve)
+	if starved {
+		r.in.w.tally.note("a heartbeat gets no answer")
+	}
+	return starved
 }
 
 // lose lets the time pass after which a lost message is given up.
@@ -118,7 +129,11 @@ func (in *instance) lose(ctx context.Context, r request) error {
 // instance.
 func (in *instance) travel(ctx context.Context, r request, way string) error {
 	d := r.f.skewed(way, 20*time.Microsecond, in.w.p.delay)
+	if d > 100*time.Millisecond {
+		in.w.tally.note("a message takes long")
+	}
 	if cut := in.cutFor(r.server); cut > 0 {
+		in.w.tally.note("an instance is cut off")
 		in.w.mu.Lock()
 		in.w.logf(in.name, "hangs in the %s of %s", way, r.what)
 		in.w.mu.Unlock()

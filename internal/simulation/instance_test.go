@@ -131,6 +131,7 @@ func (in *instance) freeze(d time.Duration) {
 		return
 	}
 	w.logf(in.name, "freezes for %s, and its lease is over", d)
+	w.tally.note("an instance freezes")
 	in.frozen, l.until = true, w.store.now()
 	in.node.cuts = append(in.node.cuts, cut{span{w.now(), w.now() + d}, "store locks"})
 }
@@ -252,6 +253,7 @@ func (l *engineLog) Handle(_ context.Context, r slog.Record) error {
 	l.in.w.asidef(l.in.name, "says: %s", b.String())
 	l.in.w.mu.Unlock()
 	if strings.Contains(r.Message, "has lost its lease") {
+		l.in.w.tally.note("an instance loses its lease")
 		l.in.replace("lease")
 	}
 	return nil

@@ -159,6 +159,7 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 				return
 			}
 			m.failures = append(m.failures, f)
+			m.tallyFailure(f)
 			changes = append(changes, f.Path+" "+f.Phase+" has failed: "+f.Message)
 		case store.OutboxKind:
 			if cell.Data == nil {
@@ -190,7 +191,11 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 	for _, o := range starts {
 		m.judgeStart(o)
 	}
+	for at, was := range old {
+		m.tallyNode(at, was, nodes[at])
+	}
 	if e.State.Finished() {
+		w.tally.note("an execution is " + string(e.State))
 		m.judgeFinished()
 	}
 }

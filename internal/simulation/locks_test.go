@@ -48,6 +48,7 @@ func (s *lockServer) notify(e driver.Event) {
 	c.in.counts["event "+id]++
 	c.hear(f, e)
 	if !w.calm() && f.is("twice", w.p.double) {
+		w.tally.note("a notice comes twice")
 		c.hear(f.of("again"), e)
 	}
 }

@@ -18,7 +18,7 @@ import (
 var (
 	oneSeed = flag.Uint64("seed", 0, "the history of this seed alone is made, and written out")
 	first   = flag.Uint64("first", 1, "the first seed")
-	seeds   = flag.Uint64("seeds", 2000, "how many histories are made")
+	seeds   = flag.Uint64("seeds", enough, "how many histories are made")
 	period  = flag.Duration("for", 0, "how long histories are made at most, where it is not zero")
 	goOn    = flag.Bool("go-on", false, "all histories are made, also when something is wrong with one")
 	repeats = flag.Uint64("repeats", 200, "how many histories are made twice")
@@ -43,10 +43,16 @@ func TestSimulation(t *testing.T) {
 		}
 	})
 	t.Logf("%d histories in %s", c.made, time.Since(c.began).Round(time.Second))
+	if c.made >= enough {
+		c.tally.judge(t)
+	}
 	for _, what := range slices.Sorted(maps.Keys(c.known)) {
 		t.Logf("known, and not judged: %s, in %d histories", what, c.known[what])
 	}
 }
+
+// enough is how many histories have each kind of trouble among them.
+const enough = 2000
 
 // course makes many histories.
 type course struct {
@@ -56,6 +62,7 @@ type course struct {
 	mu    sync.Mutex
 	made  int
 	known map[string]int // what was met of it, in how many histories
+	tally tally
 }
 
 func (c *course) run(t *testing.T, seed uint64) {
@@ -66,6 +73,7 @@ func (c *course) run(t *testing.T, seed uint64) {
 		w := simulate(t, seed, nil)
 		c.mu.Lock()
 		c.made++
+		c.tally.add(&w.tally)
 		for what := range w.known {
 			c.known[what]++
 		}

@@ -108,6 +108,7 @@ func (s *server) commit(c *conn, w *store.Write, f fate) error {
 		return nil
 	case !current:
 		s.w.logf(c.in.name, "write %d of %s is refused: epoch %d of %s", w.Fence.Revision, s.w.name(e.Key), e.Epoch, s.w.nameOf(e.Owner))
+		s.w.tally.note("a write of a stale owner is refused")
 		s.w.refused(c, e, w)
 		return &store.FencedError{Key: w.Key, Wrote: w.Fence, Found: e.Fence}
 	case s.broken.loses != nil && s.broken.loses(f):
@@ -310,6 +311,7 @@ func (t *watcher) send(n store.Notice) {
 	t.told++
 	f := w.f.of("notice", t.c.in.name).num(uint64(t.told))
 	if !w.calm() && f.is("deaf", w.p.deaf) {
+		w.tally.note("a notice is lost")
 		return
 	}
 	w.later(f.skewed("delay", time.Microsecond, w.p.delay), func() {

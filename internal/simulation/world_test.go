@@ -30,6 +30,7 @@ type world struct {
 	byIncarnation map[string]*instance
 	faults        []string
 	known         map[string]int
+	tally         tally
 	deaths        int
 	isOver        bool
 
@@ -244,6 +245,11 @@ func (w *world) disturb() {
 		events = append(events, event{f.between("at", time.Second, w.p.trouble), func() {
 			w.store.skew += by
 			w.logf("store", "its clock jumps by %s", by)
+			if by > 0 {
+				w.tally.note("the clock of the store jumps forward")
+			} else {
+				w.tally.note("the clock of the store jumps back")
+			}
 		}})
 	}
 	for i := range w.p.stops {
@@ -253,6 +259,7 @@ func (w *world) disturb() {
 			if n.now != nil {
 				w.logf(n.now.name, "is asked to stop")
 				n.now.replace("stop")
+				w.tally.note("an instance is stopped")
 			}
 		}})
 	}
