@@ -21,6 +21,9 @@ func (w *world) created(c *conn, e *execution) {
 		}
 	}
 	m.name = w.name(e.Key)
+	if w.orphan(e) {
+		w.logf("JUDGE", "%s is begun once more by %s, which has no lease", m.name, c.in.name)
+	}
 	w.uids[e.RunUID] = m.name
 	e.seen = m
 	w.mirrors = append(w.mirrors, m)
