@@ -33,6 +33,9 @@ func (e *Engine) forgetChild(ctx context.Context, key store.Key) error {
 	if err != nil {
 		return err
 	}
+	if !x.State.Finished() || x.Unsettled {
+		return store.ErrUnsettled // it may want something of its children still
+	}
 	p := e.cfg.Plans[key.Workflow]
 	for _, c := range x.Cells {
 		kind, at, _ := c.ID.Split()

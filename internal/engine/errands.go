@@ -73,6 +73,9 @@ func (r *Run) runErrand(n uint32, e store.Errand) error {
 	case store.ForgetChild:
 		return r.e.forgetChild(ctx, e.Target)
 	case store.AnswerParent:
+		if !r.s.State.Finished() {
+			return nil // it was asked to revert since, and answers when that is done
+		}
 		ev := store.Event{Kind: store.ChildEnded, Place: e.Place, State: r.s.State, Output: r.s.Output, Failures: r.s.Failures, At: time.Now()}
 		err := r.e.deliver(ctx, e.Target, "child/"+r.s.RunUID+"/"+strconv.FormatUint(r.s.Revision, 10), ev)
 		if errors.Is(err, store.ErrNotFound) {

@@ -138,7 +138,7 @@ func (t *transition) childEnded(e store.Event) error {
 	if n.Compensate.State == store.StepCompensating {
 		return t.childUndone(e, n)
 	}
-	if n.Invoke.State != store.StepInvoking {
+	if n.Invoke.State != store.StepInvoking || !e.State.Finished() {
 		return ErrMisfit
 	}
 	turned := t.head().State != store.Invoking
