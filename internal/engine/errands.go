@@ -61,6 +61,9 @@ func (r *Run) runErrands() (did bool) {
 
 func (r *Run) runErrand(n uint32, e store.Errand) error {
 	ctx := r.e.past
+	if (e.Kind == store.StartChild || e.Kind == store.RevertChild) && r.s.State.Finished() {
+		return nil // it was done, since the child has ended, and by now may be forgotten
+	}
 	switch e.Kind {
 	case store.ReleaseLocks:
 		return r.freeLocks(ctx, n, e.Holds)

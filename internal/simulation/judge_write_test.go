@@ -13,7 +13,7 @@ import (
 func (w *world) created(c *conn, e *execution) {
 	m := &mirror{
 		w: w, x: e, nodes: map[store.Place]store.Node{}, outbox: map[uint32]store.Errand{}, enabled: map[ordinal]*enabled{},
-		tickets: map[string]bool{}, deaths: map[deathsOf]int{},
+		tickets: map[string]bool{}, deaths: map[deathsOf]int{}, dropped: map[string]bool{},
 	}
 	for _, fl := range w.flows {
 		if fl.name == e.Workflow {
@@ -237,6 +237,10 @@ func (m *mirror) judgeFrame(id store.FrameID, was, now store.Frame) {
 	if was.Sequence == 0 && was.Parent == (store.Place{}) && was.State == store.FrameWaiting && was.Item == nil {
 		return // it may be new
 	}
+	for _, h := range was.Holds {
+		same := func(n store.Hold) bool { return n.Key == h.Key }
+		m.dropped[h.Key] = m.dropped[h.Key] || now.State == store.FrameRunning && !slices.ContainsFunc(now.Holds, same)
+	}
 	if was.Sequence != now.Sequence || was.Parent != now.Parent || was.Branch != now.Branch || !bytes.Equal(was.Item, now.Item) {
 		m.w.faultf("frame %d of %s becomes another one", id, m.name)
 	}
@@ -375,7 +379,7 @@ func (m *mirror) judgeGuards(at store.Place) {
 		}
 	}
 	for _, k := range wanted {
-		if !held[k] {
+		if !held[k] && !m.lostBelow(k) {
 			m.w.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
 		}
 	}

@@ -15,6 +15,19 @@ const (
 	orphans = "children that were begun once more by an instance without a lease"
 )
 
+// A guard that shares a lock which a step before it had left to the execution does not
+// notice that the lock is lost when a new owner claims the execution: no record says that
+// the guard relies on it.
+const shared = "guards that share a lock which a step had left, and which was lost"
+
+// lostBelow says that a key which no record has is such a one, and counts it.
+func (m *mirror) lostBelow(key string) bool {
+	if m.dropped[key] {
+		m.w.known[shared]++
+	}
+	return m.dropped[key]
+}
+
 // orphan says that an execution is a child which was there before, and is created by an
 // instance without a lease. Such a history is not judged any further.
 func (w *world) orphan(e *execution) bool {

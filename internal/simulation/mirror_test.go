@@ -32,6 +32,7 @@ type mirror struct {
 	errands  []store.Errand  // all that there have been
 	tickets  map[string]bool // so have these
 	deaths   map[deathsOf]int
+	dropped  map[string]bool        // keys that a sequence had, and has no more in its midst
 	ends     []store.ExecutionState // what it has ended as
 }
 
