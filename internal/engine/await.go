@@ -57,6 +57,8 @@ func (w *waiters) tell(key store.Key) {
 // Wait waits for the end of the execution, whoever drives it. An error means that
 // there is no end to tell of.
 func (r *Run) Wait(ctx context.Context) (*End, error) {
+	r.waiting.Add(1)
+	defer r.waiting.Add(-1)
 	select {
 	case <-r.done:
 	case <-ctx.Done():
