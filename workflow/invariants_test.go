@@ -64,7 +64,11 @@ func TestI2InstanceThatLostItsLeaseEndsTheContextsOfItsBodies(t *testing.T) {
 		synctest.Wait()
 		m.dead.Store(true)
 		silent := time.Now()
-		cause := <-ended
+		var cause error
+		select {
+		case cause = <-ended:
+		case <-time.After(time.Hour):
+		}
 		if took := time.Since(silent); !errors.Is(cause, workflow.ErrLostLease) || took > workflow.DefaultLease {
 			t.Errorf("%v after %s", cause, took)
 		}
