@@ -1,6 +1,11 @@
 package locking
 
-import "github.com/lockstep-dev/lockstep/locking/driver"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lockstep-dev/lockstep/locking/driver"
+)
 
 // notify is told by the provider what happens to holds of this process. It does
 // not block, and calls the provider only beside its caller.
@@ -14,6 +19,7 @@ import "github.com/lockstep-dev/lockstep/locking/driver"
 // gone, and whose release got no answer.
 func (hs *holds) notify(e driver.Event) {
 	if e.Ticket != "" {
+		e.Err = hs.provider.explainEnd(e.Ticket, e.Err)
 		hs.tickets.tell(e)
 		return
 	}
@@ -50,5 +56,20 @@ func (hs *holds) revoke(h *hold, reason string, over *cancellations) {
 	case h.unanswered && !h.abandoned:
 		h.unanswered = false
 		hs.giveBackLater(h)
+	}
+}
+
+// explainEnd puts the reason why a ticket has ended into this package's words.
+func (p *provider) explainEnd(ticket string, err error) error {
+	var circle *driver.DeadlockError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &circle):
+		return &DeadlockError{Cycle: circle.Cycle, Provider: p.id}
+	case errors.Is(err, driver.ErrRevoked):
+		return fmt.Errorf("%w: ticket %q at %s is of an earlier attempt", ErrLockRevoked, ticket, p.id)
+	default:
+		return fmt.Errorf("locking: ticket %q at %s: %w", ticket, p.id, err)
 	}
 }

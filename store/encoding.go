@@ -184,7 +184,8 @@ func (n *Node) Encode(b []byte) []byte {
 	}
 	b = putString(b, 10, n.Ticket)
 	b = appendHolds(b, 11, n.Holds)
-	return putString(b, 12, n.Child)
+	b = putString(b, 12, n.Child)
+	return putUint(b, 13, n.Heard)
 }
 
 // DecodeNode is the reverse of [Node.Encode]. It returns [*RecordError]. The record
@@ -221,6 +222,8 @@ func DecodeNode(data []byte) (n Node, err error) {
 			n.Holds = append(n.Holds, h)
 		case 12:
 			n.Child = r.string()
+		case 13:
+			n.Heard = r.uint()
 		default:
 			r.unknown()
 		}

@@ -92,7 +92,8 @@ func (e *Errand) Encode(b []byte) []byte {
 	b = putBytes(b, 5, e.Input)
 	b = appendHolds(b, 6, e.Holds)
 	b = putString(b, 7, e.Ticket)
-	return putString(b, 8, e.Provider)
+	b = putString(b, 8, e.Provider)
+	return putUint(b, 9, e.Revision)
 }
 
 // DecodeErrand is the reverse of [Errand.Encode]. It returns [*RecordError]. The record
@@ -121,6 +122,8 @@ func DecodeErrand(data []byte) (e Errand, err error) {
 			e.Ticket = r.string()
 		case 8:
 			e.Provider = r.string()
+		case 9:
+			e.Revision = r.uint()
 		default:
 			r.unknown()
 		}
@@ -145,7 +148,7 @@ func (e *Event) Encode(b []byte) []byte {
 	for _, i := range e.Items {
 		b = putUint(b, 9, uint64(i)+1) // zero is not written
 	}
-	return b
+	return putUint(b, 10, e.Revision)
 }
 
 // DecodeEvent is the reverse of [Event.Encode]. It returns [*RecordError]. The record
@@ -175,6 +178,8 @@ func DecodeEvent(data []byte) (e Event, err error) {
 			e.At = r.time()
 		case 9:
 			e.Items = append(e.Items, r.index())
+		case 10:
+			e.Revision = r.uint()
 		default:
 			r.unknown()
 		}

@@ -76,7 +76,7 @@ func fullNode() store.Node {
 	return store.Node{
 		Invoke: fullProgress(), Compensate: fullProgress(), Attempts: 1 << 40, Unknown: true,
 		Output: []byte(anyBytes), Undo: []byte("undo"), First: 1 << 31, Count: 12,
-		Keys: []string{"b", "", anyBytes, "a"}, Ticket: "t", Holds: []store.Hold{fullHold()}, Child: "child",
+		Keys: []string{"b", "", anyBytes, "a"}, Ticket: "t", Holds: []store.Hold{fullHold()}, Child: "child", Heard: 12,
 	}
 }
 
@@ -90,7 +90,7 @@ func fullFailure() store.Failure {
 func fullErrand() store.Errand {
 	return store.Errand{
 		Kind: store.CancelTicket, Place: fullPlace(), Target: store.Key{Workflow: anyBytes, ID: "\xff"},
-		Fingerprint: "f", Input: []byte("in"), Holds: []store.Hold{fullHold(), fullHold()}, Ticket: "t", Provider: "p",
+		Fingerprint: "f", Input: []byte("in"), Holds: []store.Hold{fullHold(), fullHold()}, Ticket: "t", Provider: "p", Revision: 1 << 40,
 	}
 }
 
@@ -98,7 +98,7 @@ func fullEvent() store.Event {
 	return store.Event{
 		Kind: store.ChildEnded, Path: "a/b", Items: []int{0, 5, 1<<31 - 2}, Place: fullPlace(), State: store.Failed,
 		Output: []byte("out"), Failures: []store.Failure{fullFailure(), {}}, Permanent: true,
-		At: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC),
+		Revision: 1 << 41, At: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC),
 	}
 }
 

@@ -112,6 +112,9 @@ type Snapshot struct {
 	Cells []Cell
 	// Inbox has what was delivered and not consumed, in the order in which it came.
 	Inbox []Message
+	// Tasks are those that have neither been finished nor dropped, in the order of their
+	// IDs.
+	Tasks []Task
 }
 
 // Cell is one encoded record of an execution. A cell whose data is nil is deleted by a

@@ -27,6 +27,9 @@ type Event struct {
 	Output []byte
 	// Failures are those of a step or of a child.
 	Failures []Failure
+	// Revision is that of the child when it recorded that it has ended: what it tells
+	// again, or after it has told something later, changes nothing.
+	Revision uint64
 	// Permanent says that no further attempt is worth making.
 	Permanent bool
 	At        time.Time

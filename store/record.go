@@ -84,8 +84,10 @@ type Node struct {
 	Keys   []string
 	Ticket string
 	Holds  []Hold
-	// Child is the execution that the node has called.
+	// Child is the execution that the node has called, Heard the revision under which it
+	// has told last how it has ended.
 	Child string
+	Heard uint64
 }
 
 // Progress is the state of one phase of a node.
@@ -143,6 +145,8 @@ type Errand struct {
 	Holds []Hold
 	// Ticket and Provider are for [CancelTicket].
 	Ticket, Provider string
+	// Revision is that of the execution when it was recorded.
+	Revision uint64
 }
 
 // ErrandKind says what is to be done.

@@ -58,7 +58,8 @@ type Store interface {
 	// another epoch, is left alone.
 	Release(ctx context.Context, i Instance, held []Held) error
 
-	// End ends the instance's lease, and releases all that it owns.
+	// End ends the instance's lease, releases all that it owns, and puts back the tasks
+	// that it does.
 	End(ctx context.Context, i Instance) error
 
 	// Deliver adds a message to the inbox of an execution, whatever its state and
@@ -136,6 +137,11 @@ type Write struct {
 	// Consumed are the IDs of messages that the inbox is rid of, as far as they are
 	// there.
 	Consumed []string
+	// Dropped are the IDs of tasks that the execution is rid of, as far as they are
+	// there, whoever does them. Tasks are added after that, each in the place of one with
+	// its ID.
+	Dropped []string
+	Tasks   []Task
 	// Release ends the ownership with this write: nobody drives the execution any
 	// more, until it is claimed.
 	Release bool
@@ -218,6 +224,10 @@ type Notice struct {
 	Claimable bool
 	// Finished is an execution that has finished, whoever drove it.
 	Finished Key
+	// Queue is one in which there is a task to be taken.
+	Queue string
+	// Dropped is a task that the instance does and is to do no longer: it was dropped.
+	Dropped TaskHeld
 }
 
 var (

@@ -119,6 +119,24 @@ func TestAsyncStepThatFailsOutsideForGoodIsCompensatedAsFailed(t *testing.T) {
 	})
 }
 
+func TestAsyncStepThatFailsOutsideByAnErrorThatItsFilterRefusesIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		w := inTurn(d.async("s", steps.Retry(steps.RetryPolicy{MaxAttempts: 5, If: func(err error) bool { return !errors.Is(err, errBoom) }})))
+		r := start(t, workflow.Config{Workflows: workflow.Set{w}})
+		h := begin(t, r, w, "-")
+		for _, cause := range []error{errors.New("worth another try"), errBoom} {
+			ref := <-d.refs
+			synctest.Wait()
+			wants(t, workflow.FailStep(t.Context(), r.Engine, ref, cause))
+		}
+		_, err := h.Wait(t.Context())
+		if s, ok := errors.AsType[*workflow.StepError](err); !ok || s.Attempt != 2 || !errors.Is(err, errBoom) {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAsyncStepIsCompensatedWithItsOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk()

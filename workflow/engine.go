@@ -25,6 +25,7 @@ const (
 	DefaultMaxInputBytes = 16 << 20
 	DefaultMaxIDBytes    = 1 << 10
 	DefaultRetention     = 24 * time.Hour
+	DefaultMaxUnfetched  = 100_000
 	unfetchedRetention   = 10 * time.Minute
 )
 
@@ -58,6 +59,10 @@ type Config struct {
 	// Retention is how long a finished execution is kept whose id the caller gave;
 	// zero is [DefaultRetention]. A failed one is kept for good.
 	Retention time.Duration
+	// MaxUnfetched is how many finished executions with generated ids are kept whose
+	// results nobody has fetched, for ten minutes at most; of more, those that the
+	// engine finished first go. Zero is [DefaultMaxUnfetched].
+	MaxUnfetched int
 	// MaxInputBytes limits an encoded input; zero is [DefaultMaxInputBytes].
 	MaxInputBytes int
 	// MaxIDBytes limits an execution id; zero is [DefaultMaxIDBytes].
@@ -102,7 +107,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 			return nil, &ConfigError{field, d.String(), "zero or more"}
 		}
 	}
-	for field, n := range map[string]int{"MaxInputBytes": cfg.MaxInputBytes, "MaxIDBytes": cfg.MaxIDBytes} {
+	for field, n := range map[string]int{"MaxInputBytes": cfg.MaxInputBytes, "MaxIDBytes": cfg.MaxIDBytes, "MaxUnfetched": cfg.MaxUnfetched} {
 		if n < 0 {
 			return nil, &ConfigError{field, strconv.Itoa(n), "zero or more"}
 		}
@@ -117,7 +122,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
 			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace,
 			Keeper:    &keeper{container: cfg.Container, shared: cfg.Store.Describe().Shared && !cfg.AllowLocalLocks},
-			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention},
+			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention, MostGenerated: cfg.MaxUnfetched},
 		}),
 		codec: cfg.Codec, plans: plans, maxInput: cfg.MaxInputBytes, maxID: cfg.MaxIDBytes,
 	}, nil
@@ -137,6 +142,7 @@ func (cfg *Config) setDefaults() {
 	setDefault(&cfg.LockLease, DefaultLockLease)
 	setDefault(&cfg.CancelGrace, DefaultCancelGrace)
 	setDefault(&cfg.Retention, DefaultRetention)
+	setDefault(&cfg.MaxUnfetched, DefaultMaxUnfetched)
 	setDefault(&cfg.MaxInputBytes, DefaultMaxInputBytes)
 	setDefault(&cfg.MaxIDBytes, DefaultMaxIDBytes)
 }

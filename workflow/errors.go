@@ -22,6 +22,12 @@ var (
 	// ErrTurned is the cause that ends the contexts of steps beside which another
 	// branch of their execution has failed.
 	ErrTurned = engine.ErrTurned
+	// ErrDeadline is the cause that ends the contexts of steps whose execution has not
+	// ended by its deadline, and is matched by the execution's error.
+	ErrDeadline = engine.ErrDeadline
+	// ErrLostLease is the cause that ends the contexts of steps when nothing was heard
+	// of the store for the engine's lease: another instance may go on with them.
+	ErrLostLease = engine.ErrLostLease
 	// ErrIDConflict means that an execution id is in use with another input.
 	ErrIDConflict = engine.ErrIDConflict
 	// ErrNotRegistered is matched by [*NotRegisteredError].

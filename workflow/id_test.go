@@ -180,6 +180,31 @@ func TestI9DefaultRetentionOfAGivenIDIsADay(t *testing.T) {
 	})
 }
 
+func TestI9OfTooManyUnfetchedResultsTheOldestGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inTurn(doing(&journal{}, "a"))
+		r := start(t, workflow.Config{Workflows: workflow.Set{w}, MaxUnfetched: 2})
+		var handles []*workflow.Handle[string]
+		for range 5 {
+			handles = append(handles, begin(t, r, w, "-"))
+			synctest.Wait()
+			if len(handles) == 4 { // what is fetched is not counted
+				_, err := handles[3].Wait(t.Context())
+				wants(t, err)
+			}
+			if _, err := workflow.Run(t.Context(), r.Engine, w, "-"); err != nil {
+				t.Error(err)
+			}
+		}
+		for i, kept := range []bool{false, false, true, false, true} {
+			_, err := r.store.Load(t.Context(), store.Key{Workflow: "w", ID: handles[i].ID()})
+			if kept != (err == nil) || !kept && !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("result %d: %v", i, err)
+			}
+		}
+	})
+}
+
 func TestI9FailedExecutionIsKeptForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal

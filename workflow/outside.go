@@ -30,7 +30,7 @@ var ErrNoAsyncStep = errors.New("workflow: the reference names no such asynchron
 // [*InputError] when the output cannot be encoded, and [ErrUnfit] when it is of no use.
 // It may be called again after any other error.
 func CompleteStep[Out any](ctx context.Context, e *Engine, ref steps.Ref, output Out) error {
-	if err := e.checkRef(ref, typeName[Out]()); err != nil {
+	if _, err := e.checkRef(ref, typeName[Out]()); err != nil {
 		return err
 	}
 	data, err := encode(e.codec, output)
@@ -41,18 +41,21 @@ func CompleteStep[Out any](ctx context.Context, e *Engine, ref steps.Ref, output
 }
 
 // FailStep tells an asynchronous step that it has failed. It is tried again by its
-// policy, unless the error is marked by [steps.Permanent]. Its errors are those of
+// policy, unless the error is marked by [steps.Permanent] or refused by the policy's
+// filter, which is asked here. Its errors are those of
 // [CompleteStep].
 func FailStep(ctx context.Context, e *Engine, ref steps.Ref, cause error) error {
 	if cause == nil {
 		return &ConfigError{"FailStep's error", "nil", "an error; CompleteStep tells of success"}
 	}
-	if err := e.checkRef(ref, ""); err != nil {
+	step, err := e.checkRef(ref, "")
+	if err != nil {
 		return err
 	}
 	var permanent *steps.PermanentError
+	final := errors.As(cause, &permanent) || !e.inner.WorthRetrying(keyOf(ref), &step.Policy.Invoke, cause)
 	return e.send(ctx, keyOf(ref), store.Event{
-		Kind: store.FailStep, Path: ref.Step, Items: ref.Items, Permanent: errors.As(cause, &permanent),
+		Kind: store.FailStep, Path: ref.Step, Items: ref.Items, Permanent: final,
 		Failures: []store.Failure{engine.FailureOf(cause)},
 	})
 }
@@ -77,10 +80,10 @@ func (e *Engine) send(ctx context.Context, key store.Key, ev store.Event) error 
 func keyOf(ref steps.Ref) store.Key { return store.Key{Workflow: ref.Workflow, ID: ref.ExecutionID} }
 
 // checkRef finds out what can be wrong with a reference before anything is stored.
-func (e *Engine) checkRef(ref steps.Ref, out string) error {
+func (e *Engine) checkRef(ref steps.Ref, out string) (*plan.Step, error) {
 	p := e.plans[ref.Workflow]
 	if p == nil {
-		return &NotRegisteredError{Workflow: ref.Workflow, Known: e.names()}
+		return nil, &NotRegisteredError{Workflow: ref.Workflow, Known: e.names()}
 	}
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
@@ -89,11 +92,11 @@ func (e *Engine) checkRef(ref steps.Ref, out string) error {
 		}
 		switch {
 		case !n.Asynchronous():
-			return fmt.Errorf("%w: %s of %s is not asynchronous", ErrNoAsyncStep, strconv.Quote(ref.Step), strconv.Quote(ref.Workflow))
+			return nil, fmt.Errorf("%w: %s of %s is not asynchronous", ErrNoAsyncStep, strconv.Quote(ref.Step), strconv.Quote(ref.Workflow))
 		case out != "" && n.Step.OutType != out:
-			return fmt.Errorf("%w: %s of %s gives %s, not %s", ErrNoAsyncStep, strconv.Quote(ref.Step), strconv.Quote(ref.Workflow), n.Step.OutType, out)
+			return nil, fmt.Errorf("%w: %s of %s gives %s, not %s", ErrNoAsyncStep, strconv.Quote(ref.Step), strconv.Quote(ref.Workflow), n.Step.OutType, out)
 		}
-		return nil
+		return n.Step, nil
 	}
-	return fmt.Errorf("%w: %s has no step %s", ErrNoAsyncStep, strconv.Quote(ref.Workflow), strconv.Quote(ref.Step))
+	return nil, fmt.Errorf("%w: %s has no step %s", ErrNoAsyncStep, strconv.Quote(ref.Workflow), strconv.Quote(ref.Step))
 }

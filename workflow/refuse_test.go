@@ -148,6 +148,7 @@ func TestConfigThatCannotBeIsNamed(t *testing.T) {
 		"Retention":     {Store: storemem.New(), Retention: -time.Second},
 		"MaxInputBytes": {Store: storemem.New(), MaxInputBytes: -1},
 		"MaxIDBytes":    {Store: storemem.New(), MaxIDBytes: -1},
+		"MaxUnfetched":  {Store: storemem.New(), MaxUnfetched: -1},
 	} {
 		_, err := workflow.NewEngine(cfg)
 		if e, ok := errors.AsType[*workflow.ConfigError](err); !ok || e.Field != field {

@@ -11,22 +11,24 @@ import (
 
 // A promise whose test has another name by now is one without a test.
 func TestEachTestThatTheGuaranteesNameIsThere(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var code []byte
 	walk(t, func(path string, text []byte) {
 		if strings.HasSuffix(path, ".go") {
 			code = append(code, text...)
 		}
 	})
-	missing, named := namedWithoutTest(page, code)
-	if named < 20 {
-		t.Errorf("only %d tests are found on the page", named)
-	}
-	for _, name := range missing {
-		t.Errorf("docs/guarantees.md names %s, which is nowhere", name)
+	for _, name := range []string{"guarantees.md", "invariants.md"} {
+		page, err := os.ReadFile(filepath.Join(root, "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing, named := namedWithoutTest(page, code)
+		if named < 20 {
+			t.Errorf("only %d tests are found on %s", named, name)
+		}
+		for _, test := range missing {
+			t.Errorf("docs/%s names %s, which is nowhere", name, test)
+		}
 	}
 }
 

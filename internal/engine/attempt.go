@@ -203,18 +203,23 @@ func (r *Run) landed(f *flight, res plan.Result) error {
 	return r.happen(ev)
 }
 
-// worthRetrying asks the policy's filter, which is user code.
-func (r *Run) worthRetrying(c machine.StartAttempt, failure error) (worth bool) {
+func (r *Run) worthRetrying(c machine.StartAttempt, failure error) bool {
 	policy := &r.plan.Nodes[c.Place.Node].Step.Policy.Invoke
 	if c.Phase == machine.Compensate {
 		policy = &r.plan.Nodes[c.Place.Node].Step.Policy.Compensate
 	}
+	return r.e.WorthRetrying(r.key, policy, failure)
+}
+
+// WorthRetrying asks a policy's filter, which is user code, whether an error of an
+// execution's step is worth another attempt.
+func (e *Engine) WorthRetrying(key store.Key, policy *plan.Attempts, failure error) (worth bool) {
 	if policy.RetryIf == nil {
 		return true
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			r.e.cfg.Logger.Warn("workflow: a retry filter panicked; the step is not tried again", "execution", r.key.String(), "panic", v)
+			e.cfg.Logger.Warn("workflow: a retry filter panicked; the step is not tried again", "execution", key.String(), "panic", v)
 			worth = false
 		}
 	}()

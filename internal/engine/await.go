@@ -24,6 +24,10 @@ type End struct {
 // engine drives, and of which nothing is heard.
 const lookAgain = time.Second
 
+// settlesSoon is when it is asked again, at first, for one that has finished and not
+// given back all that it has.
+const settlesSoon = 5 * time.Millisecond
+
 // waiters are those who wait for executions that other engines drive.
 type waiters struct {
 	mu    sync.Mutex
@@ -57,6 +61,8 @@ func (w *waiters) tell(key store.Key) {
 // Wait waits for the end of the execution, whoever drives it. An error means that
 // there is no end to tell of.
 func (r *Run) Wait(ctx context.Context) (*End, error) {
+	r.waiting.Add(1)
+	defer r.waiting.Add(-1)
 	select {
 	case <-r.done:
 	case <-ctx.Done():
@@ -75,20 +81,26 @@ func (r *Run) Wait(ctx context.Context) (*End, error) {
 	return &End{Identity: r.s.Identity, Head: r.s.Head, Failures: r.s.Failures, Errs: r.errs}, nil
 }
 
-// AwaitEnd waits for the end of an execution that may be driven elsewhere.
+// AwaitEnd waits for the end of an execution that may be driven elsewhere: until it has
+// given its locks back, as [Run.Wait] does.
 func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
+	soon := settlesSoon
 	for {
+		pause := lookAgain
 		heard := e.waits.listen(key)
 		x, err := e.cfg.Store.Load(ctx, key)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("workflow: wait for %s: %w", key, err)
-		case x.State.Finished():
+		case x.State.Finished() && !x.Unsettled:
 			return endOf(e, x)
 		case e.base.Err() != nil:
 			return nil, context.Cause(e.base)
+		case x.State.Finished():
+			pause = min(soon, lookAgain)
+			soon *= 2
 		}
-		again := time.NewTimer(lookAgain)
+		again := time.NewTimer(pause)
 		select {
 		case <-heard:
 		case <-again.C:

@@ -66,21 +66,24 @@ type Config struct {
 type Retention struct {
 	Given     time.Duration // those whose id the caller gave
 	Generated time.Duration // those with an id of ours, whose result nobody fetched
+	// MostGenerated bounds how many of those are kept.
+	MostGenerated int
 }
 
 // Engine drives executions.
 type Engine struct {
-	cfg     Config
-	info    store.Info
-	me      store.Instance
-	timers  *timers
-	workers workers
-	turns   turns
-	macs    sync.Pool
-	waits   waiters
-	tickets tickets
-	senders senders
-	deafen  func() // ends what the keeper tells
+	cfg       Config
+	info      store.Info
+	me        store.Instance
+	timers    *timers
+	workers   workers
+	turns     turns
+	macs      sync.Pool
+	waits     waiters
+	tickets   tickets
+	senders   senders
+	unfetched unfetched
+	deafen    func() // ends what the keeper tells
 
 	mu      sync.Mutex
 	running bool
@@ -210,6 +213,11 @@ func (e *Engine) Forget(ctx context.Context, x *store.Snapshot) {
 	if !x.Generated || x.State == store.Failed || x.Parent != nil {
 		return
 	}
+	e.unfetched.remove(x.Key)
+	e.forget(ctx, x)
+}
+
+func (e *Engine) forget(ctx context.Context, x *store.Snapshot) {
 	if err := e.cfg.Store.Forget(ctx, x.Key, x.RunUID); err != nil && !errors.Is(err, store.ErrClosed) {
 		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
 	}

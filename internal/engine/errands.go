@@ -79,8 +79,8 @@ func (r *Run) runErrand(n uint32, e store.Errand) error {
 		if !r.s.State.Finished() {
 			return nil // it was asked to revert since, and answers when that is done
 		}
-		ev := store.Event{Kind: store.ChildEnded, Place: e.Place, State: r.s.State, Output: r.s.Output, Failures: r.s.Failures, At: time.Now()}
-		err := r.e.deliver(ctx, e.Target, "child/"+r.s.RunUID+"/"+strconv.FormatUint(r.s.Revision, 10), ev)
+		ev := store.Event{Kind: store.ChildEnded, Place: e.Place, State: r.s.State, Revision: e.Revision, Output: r.s.Output, Failures: r.s.Failures, At: time.Now()}
+		err := r.e.deliver(ctx, e.Target, "child/"+r.s.RunUID+"/"+strconv.FormatUint(e.Revision, 10), ev)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil // nobody waits for it any more
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
@@ -25,6 +26,8 @@ type Run struct {
 	plan *plan.Plan
 	key  store.Key
 	done chan struct{} // closed when the run has ended
+	// waiting are those who wait for that.
+	waiting atomic.Int32
 
 	mu   sync.Mutex
 	mail []mail
@@ -434,6 +437,7 @@ func (r *Run) end(err error) {
 		r.e.interrupted = append(r.e.interrupted, r.key)
 	}
 	r.e.mu.Unlock()
+	r.keepUnfetched()
 	r.e.ended.Done()
 }
 

@@ -252,10 +252,15 @@ func (Woken) apply(t *transition) error { //nolint:unparam // the interface's
 		t.wake(at)
 	}
 	if d := t.s.Deadline; t.head().State == store.Invoking && !d.IsZero() && !d.After(t.now) {
-		t.fail(timeFailure("", "the execution did not end by its deadline, "+d.Format(time.RFC3339Nano)), PastTheTime)
+		f := timeFailure("", deadlinePassed+", "+d.Format(time.RFC3339Nano))
+		f.Chain = append(f.Chain, store.ErrorRecord{Type: "*errors.errorString", Message: "workflow: " + deadlinePassed})
+		t.fail(f, PastTheTime)
 	}
 	return nil
 }
+
+// deadlinePassed is what package engine's ErrDeadline says.
+const deadlinePassed = "the execution did not end by its deadline"
 
 func timeFailure(path, message string) store.Failure {
 	const exceeded = "context deadline exceeded" // as package context says it

@@ -135,6 +135,10 @@ func (t *transition) childEnded(e store.Event) error {
 	if err != nil {
 		return ErrMisfit
 	}
+	if e.Revision <= n.Heard {
+		return ErrMisfit // it was told before
+	}
+	n.Heard = e.Revision
 	if n.Compensate.State == store.StepCompensating {
 		return t.childUndone(e, n)
 	}

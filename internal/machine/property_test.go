@@ -183,7 +183,12 @@ func (w *world) nodeActs(at store.Place, n store.Node) (list []act) {
 func (w *world) childActs(at store.Place, c *child) []act {
 	answer := func() {
 		c.answered = true
-		w.outside(store.Event{Kind: store.ChildEnded, Place: at, State: c.state, Output: []byte("c")})
+		c.revision += 1 + w.rnd.Uint64N(3)
+		c.told = append(c.told, store.Event{Kind: store.ChildEnded, Place: at, State: c.state, Revision: c.revision, Output: []byte("c")})
+		w.outside(c.told[len(c.told)-1])
+	}
+	if n := len(c.told); n > 0 && w.rnd.IntN(8) == 0 { // what was told before comes again
+		w.ignored(c.told[w.rnd.IntN(n)])
 	}
 	switch {
 	case c.revert && c.state != store.Reverted:

@@ -48,7 +48,10 @@ func (t *transition) plan() *plan.Plan { return t.s.Plan }
 
 func (t *transition) command(c Command) { t.d.Commands = append(t.d.Commands, c) }
 
-func (t *transition) errand(e store.Errand) { t.d.errands = append(t.d.errands, e) }
+func (t *transition) errand(e store.Errand) {
+	e.Revision = t.s.Revision + 1 // of the write that records it
+	t.d.errands = append(t.d.errands, e)
+}
 
 // frame returns the frame as this decision has left it.
 func (t *transition) frame(id store.FrameID) store.Frame {

@@ -56,6 +56,8 @@ type child struct {
 	state    store.ExecutionState // empty while it runs
 	revert   bool
 	answered bool
+	revision uint64
+	told     []store.Event // all that it has told
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -376,5 +378,12 @@ func (w *world) outside(e store.Event) {
 	err := w.feed(machine.Delivered{Event: e})
 	if err != nil && !errors.Is(err, machine.ErrEarly) && !errors.Is(err, machine.ErrMisfit) {
 		w.fatalf("%+v: %v", e, err)
+	}
+}
+
+// ignored feeds what is to change nothing.
+func (w *world) ignored(e store.Event) {
+	if err := w.feed(machine.Delivered{Event: e}); !errors.Is(err, machine.ErrMisfit) {
+		w.fatalf("%+v comes again: %v", e, err)
 	}
 }

@@ -13,7 +13,7 @@ func (s *Store) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	e := newEntry(x)
+	e, given := newEntry(x)
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -28,15 +28,15 @@ func (s *Store) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot,
 		own(&existing)
 		return &existing, nil
 	}
-	s.add(e, x.Owner)
+	s.add(e, x.Owner, given)
 	s.leave()
 	return nil, nil //nolint:nilnil // as above
 }
 
-// newEntry returns a copy of what is given.
-func newEntry(x *store.Snapshot) *entry {
+// newEntry returns a copy of what is given, and of its tasks.
+func newEntry(x *store.Snapshot) (*entry, []store.Task) {
 	given := *x
-	given.Inbox = slices.Clone(x.Inbox)
+	given.Inbox, given.Tasks = slices.Clone(x.Inbox), copyTasks(x.Tasks)
 	var c copier
 	c.expectAll(&given)
 	given.Cells = append(make([]store.Cell, 0, len(x.Cells)+spareCells), x.Cells...)
@@ -52,18 +52,19 @@ func newEntry(x *store.Snapshot) *entry {
 	for _, m := range given.Inbox {
 		e.inbox.add(m)
 	}
-	return e
+	return e, given.Tasks
 }
 
 // spareCells is for how many more cells there is room in a new execution.
 const spareCells = 4
 
 // add keeps a new execution.
-func (s *Store) add(e *entry, owner store.Instance) {
+func (s *Store) add(e *entry, owner store.Instance, list []store.Task) {
 	e.owner = s.instance(owner)
 	e.plan = s.queue(store.PlanID{Workflow: e.Workflow, Fingerprint: e.Fingerprint})
 	s.byKey[e.Key] = e
 	s.timeline.insert(e)
+	s.addTasks(e, list)
 	s.settle(e)
 	if e.head.State.Finished() {
 		s.tellFinished(e.Key)
@@ -96,6 +97,7 @@ func (s *Store) commit(ctx context.Context, w *store.Write) error {
 	for i := range list {
 		list[i].Data = c.copy(list[i].Data)
 	}
+	added := copyTasks(w.Tasks)
 
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -108,7 +110,7 @@ func (s *Store) commit(ctx context.Context, w *store.Write) error {
 	found := e.fence()
 	switch {
 	case found == w.Fence && !found.Owner.None():
-		s.write(e, w, &head, list)
+		s.write(e, w, &head, list, added)
 		return nil
 	case e.repeats(w):
 		return nil
@@ -116,8 +118,8 @@ func (s *Store) commit(ctx context.Context, w *store.Write) error {
 	return &store.FencedError{Key: w.Key, Wrote: w.Fence, Found: found}
 }
 
-// write makes a write with its head and cells copied.
-func (s *Store) write(e *entry, w *store.Write, head *store.Head, list []store.Cell) {
+// write makes a write with its head, cells and tasks copied.
+func (s *Store) write(e *entry, w *store.Write, head *store.Head, list []store.Cell, added []store.Task) {
 	ends := head.State.Finished() && !e.head.State.Finished()
 	e.last = lastWrite{owner: e.owner, epoch: e.epoch, revision: e.revision, id: w.ID}
 	e.revision++
@@ -126,6 +128,10 @@ func (s *Store) write(e *entry, w *store.Write, head *store.Head, list []store.C
 		e.cells.put(list[i])
 	}
 	e.inbox.remove(w.Consumed)
+	for _, id := range w.Dropped {
+		s.dropTask(e, id)
+	}
+	s.addTasks(e, added)
 	e.claim.drop(e)
 	if w.Release {
 		e.owner = nil

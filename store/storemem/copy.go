@@ -51,6 +51,8 @@ func own(x *store.Snapshot) {
 	var c copier
 	c.expectAll(x)
 	c.copyAll(x)
+	x.Tasks = copyTasks(x.Tasks)
+	slices.SortFunc(x.Tasks, func(a, b store.Task) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(x.Cells, func(a, b store.Cell) int { return cmp.Compare(a.ID, b.ID) })
 }
 
@@ -79,6 +81,16 @@ func (c *copier) copyAll(x *store.Snapshot) {
 		parent := *x.Parent
 		x.Parent = &parent
 	}
+}
+
+// copyTasks returns tasks as they are kept, which share nothing with what is given.
+func copyTasks(list []store.Task) []store.Task {
+	copies := slices.Clone(list)
+	for i := range copies {
+		copies[i].Data = bytes.Clone(copies[i].Data)
+		copies[i].NotBefore = keptTime(copies[i].NotBefore)
+	}
+	return copies
 }
 
 // keptTime is the time as every store keeps it: without a zone, and without the clock

@@ -16,6 +16,8 @@ type entry struct {
 	head     store.Head
 	cells    cells
 	inbox    inbox
+	tasks    []*task
+	takes    uint64 // how often one of its tasks was taken
 	// released says that its owner has given it up: it may be claimed at once.
 	released bool
 	last     lastWrite
@@ -137,6 +139,9 @@ func (s *Store) delete(e *entry) {
 	e.moveTo(nil)
 	e.claim.drop(e)
 	s.timeline.remove(e)
+	for len(e.tasks) > 0 {
+		s.dropTask(e, e.tasks[0].ID)
+	}
 }
 
 // find returns the execution with the key, or nil.
@@ -157,6 +162,9 @@ func (e *entry) view() store.Snapshot {
 	x := e.outline()
 	x.Cells = slices.Clone(e.cells.list)
 	x.Inbox = slices.Clone(e.inbox.list)
+	for _, t := range e.tasks {
+		x.Tasks = append(x.Tasks, t.Task)
+	}
 	return x
 }
 

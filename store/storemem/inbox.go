@@ -74,13 +74,19 @@ func (s *Store) Deliver(ctx context.Context, key store.Key, m store.Message) err
 	if e == nil {
 		return store.ErrNotFound
 	}
-	if e.inbox.add(m) {
-		s.settle(e)
-		if e.owner.drives() {
-			s.tellMessage(e.owner, key)
-		}
-	}
+	s.deliver(e, m)
 	return nil
+}
+
+// deliver adds a message, which is a copy, unless it is there.
+func (s *Store) deliver(e *entry, m store.Message) {
+	if !e.inbox.add(m) {
+		return
+	}
+	s.settle(e)
+	if e.owner.drives() {
+		s.tellMessage(e.owner, e.Key)
+	}
 }
 
 // Inbox implements [store.Store].

@@ -18,6 +18,7 @@ type instance struct {
 	quiet, unread chain
 	// claims are those of which something was not written yet, by their IDs.
 	claims map[uint64]*claimRecord
+	tasks  []*task // that it does
 }
 
 type leaseState uint8
@@ -111,6 +112,7 @@ func (s *Store) endLease(i *instance, state leaseState) {
 	i.state = state
 	s.leased = slices.DeleteFunc(s.leased, func(other *instance) bool { return other == i })
 	s.settleAll(i)
+	s.putAllBack(i, state == lapsed)
 }
 
 // settleAll puts what the instance owns where it belongs, after its lease has changed.

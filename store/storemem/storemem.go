@@ -32,6 +32,8 @@ type Store struct {
 	leased    []*instance // those that have a lease
 	expiry    queue
 	timeline  timeline
+	tasks     map[string]*tasks // by queue
+	added     uint64            // how many tasks there have been
 	watchers  []*watcher
 	alarm     *time.Timer // set while there are watchers
 	stirred   bool        // the alarm is to be set anew
@@ -50,6 +52,7 @@ func New() *Store {
 		byKey:     make(map[store.Key]*entry),
 		plans:     make(map[store.PlanID]*queue),
 		instances: make(map[store.Instance]*instance),
+		tasks:     make(map[string]*tasks),
 		expiry:    queue{place: inExpiry},
 		done:      make(chan struct{}),
 	}
@@ -67,7 +70,7 @@ func (s *Store) Close(context.Context) error {
 	}
 	s.closed = true
 	s.byKey, s.plans, s.instances, s.leased = nil, nil, nil, nil
-	s.expiry, s.timeline = queue{}, timeline{}
+	s.expiry, s.timeline, s.tasks = queue{}, timeline{}, nil
 	if s.alarm != nil {
 		s.alarm.Stop()
 	}

@@ -23,7 +23,7 @@ type watcher struct {
 }
 
 // Watch implements [store.Store]. Beside what calls bring about, it tells when an
-// execution falls due, or a lease lapses.
+// execution or a task falls due, or a lease lapses.
 func (s *Store) Watch(ctx context.Context, i store.Instance, tell func(store.Notice)) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -107,6 +107,20 @@ func (s *Store) tellFinished(key store.Key) {
 	}
 }
 
+func (s *Store) tellDropped(doer *instance, t store.TaskHeld) {
+	for _, w := range s.watchers {
+		if w.by == doer.Instance {
+			w.note(store.Notice{Dropped: t})
+		}
+	}
+}
+
+func (s *Store) tellQueue(name string) {
+	for _, w := range s.watchers {
+		w.note(store.Notice{Queue: name})
+	}
+}
+
 func (s *Store) tellClaimable() {
 	for _, w := range s.watchers {
 		if !w.claimable {
@@ -137,6 +151,11 @@ func (s *Store) setAlarm() {
 	for _, i := range s.leased {
 		consider(i.until)
 	}
+	for _, q := range s.tasks {
+		if t := q.later.first(); t != nil && t.NotBefore.After(now) {
+			consider(t.NotBefore)
+		}
+	}
 	switch {
 	case next.IsZero():
 		if s.alarm != nil {
@@ -162,6 +181,11 @@ func (s *Store) ring() {
 		if e, at := q.first(); e != nil && !at.After(now) {
 			s.tellClaimable()
 			break
+		}
+	}
+	for _, q := range s.tasks {
+		if t := q.later.first(); t != nil && !t.NotBefore.After(now) {
+			s.tellQueue(q.name)
 		}
 	}
 	s.stirred = true

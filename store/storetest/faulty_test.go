@@ -30,6 +30,9 @@ type faulty struct {
 	watch     func(ctx context.Context, i store.Instance, tell func(store.Notice)) error
 	forget    func(ctx context.Context, key store.Key, runUID string) error
 	close     func(ctx context.Context) error
+	take      func(ctx context.Context, t store.Take) ([]store.Taken, error)
+	endTask   func(ctx context.Context, i store.Instance, t store.TaskHeld, m store.Message) error
+	putBack   func(ctx context.Context, i store.Instance, tasks []store.TaskHeld) error
 }
 
 func (f *faulty) Describe() store.Info {
@@ -144,18 +147,39 @@ func (f *faulty) Close(ctx context.Context) error {
 	return f.Store.Close(ctx)
 }
 
+func (f *faulty) Take(ctx context.Context, t store.Take) ([]store.Taken, error) {
+	if f.take != nil {
+		return f.take(ctx, t)
+	}
+	return tasksOf(f.Store).Take(ctx, t)
+}
+
+func (f *faulty) Finish(ctx context.Context, i store.Instance, t store.TaskHeld, m store.Message) error {
+	if f.endTask != nil {
+		return f.endTask(ctx, i, t, m)
+	}
+	return tasksOf(f.Store).Finish(ctx, i, t, m)
+}
+
+func (f *faulty) PutBack(ctx context.Context, i store.Instance, tasks []store.TaskHeld) error {
+	if f.putBack != nil {
+		return f.putBack(ctx, i, tasks)
+	}
+	return tasksOf(f.Store).PutBack(ctx, i, tasks)
+}
+
 // claimedToLast is a store in memory that says of itself that it is shared and durable,
 // so that the cases for such stores can be shown to notice what they are there for.
-type claimedToLast struct{ store.Store }
+type claimedToLast struct{ store.TaskQueue }
 
 func (s claimedToLast) Describe() store.Info {
-	info := s.Store.Describe()
+	info := s.TaskQueue.Describe()
 	info.Shared, info.Durable = true, true
 	return info
 }
 
 // keptOpen is another handle on a store: its end is not that of the store.
-type keptOpen struct{ store.Store }
+type keptOpen struct{ store.TaskQueue }
 
 func (keptOpen) Close(context.Context) error { return nil }
 
@@ -163,8 +187,8 @@ func (keptOpen) Close(context.Context) error { return nil }
 func inMemory(wrap func(store.Store) store.Store) Subject {
 	return Subject{
 		New:     func(testing.TB) store.Store { return wrap(claimedToLast{storemem.New()}) },
-		Another: func(_ testing.TB, s store.Store) store.Store { return keptOpen{s} },
-		Reopen:  func(_ testing.TB, s store.Store) store.Store { return keptOpen{s} },
+		Another: func(_ testing.TB, s store.Store) store.Store { return keptOpen{tasksOf(s)} },
+		Reopen:  func(_ testing.TB, s store.Store) store.Store { return keptOpen{tasksOf(s)} },
 		Bubble:  true,
 		// It is spent on nearly every mutant.
 		patience: 3 * time.Second,

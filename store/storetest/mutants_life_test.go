@@ -229,7 +229,7 @@ func lifeMutants() []mutant {
 		{
 			name: "all stores are one", cases: []string{"StoresAreApart", "DescribesItself"},
 			subject: func(s *Subject) {
-				one := sync.OnceValue(func() store.Store { return storemem.New() })
+				one := sync.OnceValue(func() store.TaskQueue { return storemem.New() })
 				s.New = func(testing.TB) store.Store { return claimedToLast{one()} }
 			},
 		},

@@ -28,7 +28,7 @@ func mutants() []mutant {
 	return slices.Concat(
 		createMutants(), bytesMutants(), commitMutants(), fenceMutants(), repeatMutants(), wholeMutants(), twiceMutants(),
 		claimMutants(), whichMutants(), ownerMutants(), leaseMutants(), releaseMutants(),
-		messageMutants(), listMutants(), forgetMutants(), watchMutants(), contestMutants(), lifeMutants(),
+		messageMutants(), listMutants(), forgetMutants(), watchMutants(), contestMutants(), lifeMutants(), taskMutants(),
 	)
 }
 

@@ -68,6 +68,7 @@ type storeCase struct {
 	why  string // what falls with it
 	// shared and durable are cases for a subject with Another and Reopen.
 	shared, durable bool
+	tasks           bool // it is for a store that is a store.TaskQueue
 	run             func(r *rig)
 }
 
@@ -121,7 +122,11 @@ func runCase(t testing.TB, subject Subject, c storeCase, twice bool) {
 			t.Logf("the rule: %s\nwhy: %s", c.rule, c.why)
 		}
 	})
-	c.run(newRig(t, subject, twice))
+	r := newRig(t, subject, twice)
+	if _, ok := r.raw.(store.TaskQueue); c.tasks && !ok {
+		t.Skip("the store keeps no tasks: it is no store.TaskQueue")
+	}
+	c.run(r)
 }
 
 // storeCases returns all cases, by theme.
@@ -145,5 +150,6 @@ func storeCases() []storeCase {
 		watchCases(),
 		contestCases(),
 		lifeCases(),
+		taskCases(),
 	)
 }

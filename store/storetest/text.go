@@ -55,6 +55,9 @@ func text(x *store.Snapshot) string {
 	for _, m := range x.Inbox {
 		line(fmt.Sprintf("message %q", m.ID), m.Data)
 	}
+	for _, t := range x.Tasks {
+		line(fmt.Sprintf("task %q of %q, %d, %s", t.ID, t.Queue, t.Priority, t.NotBefore), t.Data)
+	}
 	return b.String()
 }
 

@@ -51,6 +51,24 @@ func (s twice) Forget(ctx context.Context, key store.Key, runUID string) error {
 	return s.Store.Forget(ctx, key, runUID)
 }
 
+func (s twice) Take(ctx context.Context, t store.Take) ([]store.Taken, error) {
+	_, _ = tasksOf(s.Store).Take(ctx, t)
+	return tasksOf(s.Store).Take(ctx, t)
+}
+
+func (s twice) Finish(ctx context.Context, i store.Instance, t store.TaskHeld, m store.Message) error {
+	_ = tasksOf(s.Store).Finish(ctx, i, t, m)
+	return tasksOf(s.Store).Finish(ctx, i, t, m)
+}
+
+func (s twice) PutBack(ctx context.Context, i store.Instance, tasks []store.TaskHeld) error {
+	_ = tasksOf(s.Store).PutBack(ctx, i, tasks)
+	return tasksOf(s.Store).PutBack(ctx, i, tasks)
+}
+
+// tasksOf is a store that keeps tasks, as the cases for such stores have made sure.
+func tasksOf(s store.Store) store.TaskQueue { return s.(store.TaskQueue) } //nolint:forcetypeassert // as its comment says
+
 func (s twice) Close(ctx context.Context) error {
 	_ = s.Store.Close(ctx)
 	return s.Store.Close(ctx)
