@@ -30,8 +30,8 @@ func (r *Run) leave(err error) {
 func (r *Run) see(m mail) {
 	var f *flight
 	switch m := m.(type) {
-	case landing:
-		f = m.f
+	case *landing:
+		f = (*flight)(m)
 	case graceOver:
 		if f = m.f; !f.given {
 			f.ctx.Locks.LeaveBehind()
