@@ -120,6 +120,9 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if existing != nil {
 		return r.join(existing)
 	}
+	if r.s.State.Finished() {
+		r.e.waits.tell(r.key)
+	}
 	r.e.mu.Lock()
 	r.e.runs[r.key] = r
 	r.e.mu.Unlock()

@@ -379,6 +379,9 @@ func (r *Run) commit() error {
 	}
 	r.read = nil
 	r.s.Revision++
+	if r.s.State.Finished() {
+		r.e.waits.tell(r.key)
+	}
 	r.wait()
 	return nil
 }

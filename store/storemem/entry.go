@@ -15,6 +15,8 @@ type entry struct {
 	revision uint64
 	head     store.Head
 	cells    cells
+	few      [4]store.Cell // memory for the first of them
+	room     []byte        // the last chunk of their data, where that is short
 	inbox    inbox
 	// released says that its owner has given it up: it may be claimed at once.
 	released bool
