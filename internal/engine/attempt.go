@@ -73,7 +73,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 	if _, lost := r.lostGuard(c.Place); lost {
 		f.ctx.Cancel(ErrGuardLost) // its body is not called
 	}
-	r.flights[c.Place] = f
+	r.flights.add(f)
 	if r.started != nil {
 		r.e.workers.do(job{r, r.started})
 	}

@@ -68,7 +68,13 @@ func (e *Engine) admit(p *plan.Plan, key store.Key) (*Run, error) {
 		return nil, ErrNotRunning
 	}
 	e.ended.Add(1)
-	return newRun(e, p, key), nil
+	m := &struct { // one piece of memory
+		Run
+		s machine.State
+	}{}
+	m.init(e, p, key)
+	m.Run.s = &m.s
+	return &m.Run, nil
 }
 
 // create writes the execution with all that follows from its beginning, and
@@ -87,7 +93,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if o.Timeout > 0 {
 		id.Deadline = now.Add(o.Timeout)
 	}
-	r.s = machine.New(r.plan, id, store.Fence{Owner: r.e.me, Epoch: 1, Revision: 1})
+	r.s.Init(r.plan, &id, store.Fence{Owner: r.e.me, Epoch: 1, Revision: 1})
 	if !generated {
 		created, err := r.e.alone(ctx, r.key)
 		if err != nil {
@@ -109,7 +115,10 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 		return err
 	}
 	r.s.DueAt = r.s.NextDue()
-	x := &store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.Flush()}
+	b := newBatch()
+	defer b.free()
+	x := &b.create
+	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
 	if x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more
 	}
@@ -123,11 +132,13 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if r.s.State.Finished() {
 		r.e.waits.tell(r.key)
 	}
+	r.wait()
+	r.commands = commands
+	r.take(begun{}) // before anything that others send
 	r.e.mu.Lock()
 	r.e.runs[r.key] = r
 	r.e.mu.Unlock()
-	r.wait()
-	r.post(begun{commands})
+	r.e.workers.do(job{r: r})
 	if err := context.Cause(r.e.base); err != nil {
 		r.post(interrupted{err}) // it was begun behind the back of a stop
 	}
