@@ -22,7 +22,7 @@ var errLeftBehind = errors.New("workflow: the step's body did not return after i
 type flight struct {
 	r     *Run
 	start machine.StartAttempt
-	ctx   runctx.AttemptContext
+	ctx   *runctx.AttemptContext // the body's, which may be slow to let it go
 	input []byte
 	body  func(ctx context.Context, c plan.Codec, input []byte) plan.Result
 	res   plan.Result // the body's goroutine's, until it is mail
@@ -30,7 +30,6 @@ type flight struct {
 	timeout *time.Timer // ends the context
 	grace   *time.Timer // runs once the context has ended
 	given   bool        // up: what the body comes to changes nothing
-	success machine.Succeeded
 }
 
 // landing is mail: an attempt has come to its end.
@@ -50,7 +49,8 @@ type graceOver struct{ f *flight }
 func (r *Run) launch(c machine.StartAttempt) {
 	step, phase := r.plan.Nodes[c.Place.Node].Step, runctx.Phase(c.Phase)
 	key := r.s.PlaceKey(c.Place)
-	f := &flight{r: r, start: c, body: step.Invoke}
+	f := r.flights.fresh()
+	*f = flight{r: r, start: c, body: step.Invoke, ctx: &runctx.AttemptContext{Base: r.e.base}}
 	f.ctx.Locks.Init(r.scopes.sequence(r, c.Place.Frame), key, c.Ordinal)
 	f.ctx.Attempt = runctx.Attempt{
 		Workflow: r.key.Workflow, ExecutionID: r.key.ID, Step: r.plan.Nodes[c.Place.Node].Path,
@@ -65,7 +65,6 @@ func (r *Run) launch(c machine.StartAttempt) {
 	} else {
 		f.input = r.s.StepInput(c.Place)
 	}
-	f.ctx.Base = r.e.base
 	if policy.Timeout > 0 {
 		f.ctx.End = time.Now().Add(policy.Timeout)
 		f.timeout = time.AfterFunc(policy.Timeout, func() { r.post(timedOut{f, policy.Timeout}) })
@@ -96,7 +95,7 @@ func (f *flight) fly() (m mail) {
 			go f.r.deliver((*landing)(f))
 		}
 	}()
-	f.res = f.body(&f.ctx, f.r.e.cfg.Codec, f.input)
+	f.res = f.body(f.ctx, f.r.e.cfg.Codec, f.input)
 	exited = false
 	return (*landing)(f)
 }
@@ -134,14 +133,14 @@ func (m graceOver) handle(r *Run) error {
 			return err
 		}
 	}
-	return r.landed(m.f, &plan.Result{Err: errLeftBehind})
+	return r.landed(m.f, plan.Result{Err: errLeftBehind})
 }
 
 func (m *landing) handle(r *Run) error {
 	if m.given {
 		return nil
 	}
-	return r.landed((*flight)(m), &m.res)
+	return r.landed((*flight)(m), m.res)
 }
 
 // ground ends what belongs to an attempt, and returns why its context had ended before,
@@ -159,29 +158,30 @@ func (f *flight) ground() (cause error) {
 	return cause
 }
 
-// landed makes an event of an attempt's result.
-func (r *Run) landed(f *flight, res *plan.Result) error {
-	cause := f.ground()
+// landed makes an event of an attempt's result. The flight is over with the next that
+// is recorded.
+func (r *Run) landed(f *flight, res plan.Result) error {
+	start, cause := f.start, f.ground()
 	r.landing = append(r.landing, f)
-	r.e.turns.over(r, f.start.Place)
+	r.e.turns.over(r, start.Place)
 	if res.Err != nil && r.e.base.Err() != nil {
 		// The body was stopped, it did not fail: whoever goes on tries again.
 		return context.Cause(r.e.base)
 	}
 	if len(r.guards) > 0 {
-		if err := r.checkGuards(f.start.Place); err != nil {
+		if err := r.checkGuards(start.Place); err != nil {
 			return err
 		}
 	}
 	if res.Err == nil {
-		f.success = machine.Succeeded{
-			Place: f.start.Place, Phase: f.start.Phase,
+		r.room.success = machine.Succeeded{
+			Place: start.Place, Phase: start.Phase,
 			Output: res.Output, Undo: res.Undo, Skipped: res.Skipped,
 		}
-		return r.happen(&f.success)
+		return r.happen(&r.room.success)
 	}
 	ev := machine.AttemptFailed{
-		Place: f.start.Place, Phase: f.start.Phase, Undo: res.Undo,
+		Place: start.Place, Phase: start.Phase, Undo: res.Undo,
 		Permanent: res.Permanent, RetryAfter: res.RetryAfter,
 		Unknown: errors.Is(res.Err, errLeftBehind),
 	}
@@ -195,8 +195,8 @@ func (r *Run) landed(f *flight, res *plan.Result) error {
 		failure = errors.Join(cause, res.Err)
 	}
 	ev.Quiet = errors.Is(cause, ErrTurned) && (errors.Is(res.Err, context.Canceled) || errors.Is(res.Err, ErrTurned))
-	ev.Permanent = ev.Permanent || !r.worthRetrying(f.start, failure)
-	ev.Failure = failureRecord(r.s.Path(f.start.Place), f.start, failure)
+	ev.Permanent = ev.Permanent || !r.worthRetrying(start, failure)
+	ev.Failure = failureRecord(r.s.Path(start.Place), start, failure)
 	r.remember(failure)
 	return r.happen(ev)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -192,7 +191,7 @@ func (e *Engine) hash(input []byte) []byte {
 	}
 	defer e.macs.Put(h)
 	h.Reset()
-	_, _ = io.WriteString(h, e.cfg.Codec.Name()+"\x00") // never fails, as hash.Hash says
+	h.Write(e.hashed) // never fails, as hash.Hash says
 	h.Write(input)
 	return h.Sum(nil)
 }

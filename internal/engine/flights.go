@@ -11,6 +11,32 @@ type flights struct {
 	few  []*flight
 	many map[store.Place]*flight // has all, once there were more than few
 	room [1]*flight
+
+	first flight  // memory for the first of them
+	used  bool    // first is
+	spare *flight // one that was, and that nobody has any more
+}
+
+// fresh returns memory for a flight. Whoever has it still must not use it.
+func (l *flights) fresh() *flight {
+	switch f := l.spare; {
+	case f != nil:
+		l.spare = nil
+		return f
+	case !l.used:
+		l.used = true
+		return &l.first
+	}
+	return &flight{}
+}
+
+// landed takes the memory of a flight whose end has been handled, unless a timer may
+// have it still.
+func (l *flights) landed(f *flight) {
+	if f.timeout == nil && f.grace == nil {
+		*f = flight{}
+		l.spare = f
+	}
 }
 
 func (l *flights) at(place store.Place) *flight {

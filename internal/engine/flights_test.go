@@ -2,6 +2,7 @@ package engine
 
 import (
 	"testing"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
 	"github.com/lockstep-dev/lockstep/store"
@@ -44,5 +45,26 @@ func TestFlightsAreFoundInTheirPlacesHoweverManyThereAre(t *testing.T) {
 		if l.any() || l.at(store.Place{}) != nil {
 			t.Errorf("of %d: some are left", count)
 		}
+	}
+}
+
+// A body that was left behind, and a timer that has just gone off, have their flight
+// still.
+func TestTheMemoryOfAFlightIsUsedAgainOnlyWhenNobodyHasIt(t *testing.T) {
+	var l flights
+	first := l.fresh()
+	second := l.fresh()
+	if first == second {
+		t.Fatal("two flights have the same memory")
+	}
+	l.landed(first)
+	if third := l.fresh(); third != first {
+		t.Error("the memory of one that has landed is not used again")
+	}
+	second.grace = time.NewTimer(time.Hour)
+	defer second.grace.Stop()
+	l.landed(second)
+	if l.fresh() == second {
+		t.Error("the memory is used again of one that a timer has")
 	}
 }

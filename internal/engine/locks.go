@@ -84,6 +84,7 @@ func (r *Run) settleLocks([]machine.Command) {
 		} else {
 			f.ctx.Locks.End()
 		}
+		r.flights.landed(f)
 	}
 	r.landing = r.landing[:0]
 	if ended := r.s.TakeEnded(); len(ended) > 0 {

@@ -62,6 +62,7 @@ type Run struct {
 		mail     [2]mail
 		commands [2]machine.Command
 		landing  [1]*flight
+		success  machine.Succeeded
 	}
 }
 
