@@ -187,14 +187,14 @@ func (s *State) setNode(c *nodeChange) {
 		return
 	}
 	n := &f.nodes[pos]
-	before, dirty := *n, n.dirty
+	if c.kept {
+		s.count(c.at, n, &c.node)
+	}
+	dirty := n.dirty
 	*n = c.node
 	n.dirty = dirty || c.kept
 	if c.kept && !dirty {
 		s.dirty = append(s.dirty, store.NodeCell(c.at))
-	}
-	if c.kept {
-		s.count(c.at, &before, n)
 	}
 }
 
