@@ -33,6 +33,9 @@ func FuzzQuickWaysOfTheCodecAreThoseOfPackageJSON(f *testing.F) {
 	} {
 		f.Add(1, data, []byte(data))
 	}
+	for _, text := range []string{"a<b", "a>b", "a&b", "\"", "\\", "\t", "\x7f", "é", "~ "} {
+		f.Add(-1, text, []byte(text))
+	}
 	f.Add(math.MinInt, "\u2028", []byte("\"\u2028\""))
 	f.Add(math.MaxInt, "a\xffb", []byte(`"\ufffd"`))
 	f.Fuzz(same)
