@@ -61,18 +61,18 @@ func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 
 // admit registers a run, so that a stop waits for it.
 func (e *Engine) admit(p *plan.Plan, key store.Key) (*Run, error) {
+	m := &struct { // one piece of memory, made before everybody else has to wait for it
+		Run
+		s machine.State
+	}{}
+	m.init(e, p, key)
+	m.Run.s = &m.s
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.running {
 		return nil, ErrNotRunning
 	}
 	e.ended.Add(1)
-	m := &struct { // one piece of memory
-		Run
-		s machine.State
-	}{}
-	m.init(e, p, key)
-	m.Run.s = &m.s
 	return &m.Run, nil
 }
 
