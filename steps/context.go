@@ -52,7 +52,7 @@ func (c *Context) Attempt() int { return c.attempt.Number }
 // IdempotencyKey is equal for all attempts of this body in this execution, and
 // differs from that of every other. A side effect carries it, since a body runs at
 // least once.
-func (c *Context) IdempotencyKey() string { return c.attempt.IdempotencyKey }
+func (c *Context) IdempotencyKey() string { return c.attempt.IdempotencyKey() }
 
 // Outcome says in a compensation how the invoke ended. In an invoke it is empty.
 func (c *Context) Outcome() Outcome { return Outcome(c.attempt.Outcome) }

@@ -37,6 +37,9 @@ func (JSON) Name() string { return "json" }
 
 // Encode implements [Codec]. It returns [*EncodeError].
 func (JSON) Encode(v any) ([]byte, error) {
+	if data, ok := quickEncode(v); ok {
+		return data, nil
+	}
 	data, err := json.Marshal(v)
 	if err == nil && !replaced(data) {
 		return data, nil
@@ -50,6 +53,9 @@ func (JSON) Encode(v any) ([]byte, error) {
 
 // Decode implements [Codec].
 func (JSON) Decode(data []byte, into any) error {
+	if quickDecode(data, into) {
+		return nil
+	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("store: decode JSON into %T: %w", into, err)
 	}

@@ -222,7 +222,8 @@ type Notice struct {
 	Message Key
 	// Claimable says that an execution may be claimed.
 	Claimable bool
-	// Finished is an execution that has finished, whoever drove it.
+	// Finished is an execution that another instance has driven to its end. Those of its
+	// own an instance may be told of, or not.
 	Finished Key
 	// Queue is one in which there is a task to be taken.
 	Queue string

@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -38,7 +39,7 @@ func (w *witness) note(cells []store.Cell) {
 		w.cells = make(map[store.CellID][]byte)
 	}
 	for _, c := range cells {
-		if w.cells[c.ID] = c.Data; c.Data == nil {
+		if w.cells[c.ID] = bytes.Clone(c.Data); c.Data == nil { // a store keeps copies
 			delete(w.cells, c.ID)
 		}
 	}

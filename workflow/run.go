@@ -10,7 +10,7 @@ import (
 )
 
 // RunOption is an option of [Run] and [Start]. Options are immutable values.
-type RunOption interface{ toRun(o *runOptions) }
+type RunOption interface{ toRun(o runOptions) runOptions }
 
 type runOptions struct {
 	id         string
@@ -28,7 +28,10 @@ type IDOption struct{ id string }
 // is the workflow.
 func WithExecutionID(id string) IDOption { return IDOption{id} }
 
-func (i IDOption) toRun(o *runOptions) { o.id, o.idSet = i.id, true }
+func (i IDOption) toRun(o runOptions) runOptions {
+	o.id, o.idSet = i.id, true
+	return o
+}
 
 // TimeoutOption is made by [WithTimeout].
 type TimeoutOption struct{ d time.Duration }
@@ -39,7 +42,10 @@ type TimeoutOption struct{ d time.Duration }
 // its instance. Joining an execution by its id changes nothing about it.
 func WithTimeout(d time.Duration) TimeoutOption { return TimeoutOption{d} }
 
-func (t TimeoutOption) toRun(o *runOptions) { o.timeout, o.timeoutSet = t.d, true }
+func (t TimeoutOption) toRun(o runOptions) runOptions {
+	o.timeout, o.timeoutSet = t.d, true
+	return o
+}
 
 // Run starts an execution and waits for its result. When ctx ends first Run
 // returns its error, and the execution goes on.
@@ -49,20 +55,29 @@ func (t TimeoutOption) toRun(o *runOptions) { o.timeout, o.timeoutSet = t.d, tru
 // [*NotRegisteredError], [*ConfigError], [*LimitError], [*InputError],
 // [ErrNotRunning] or [ErrIDConflict].
 func Run[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], input In, opts ...RunOption) (Out, error) {
-	h, err := Start(ctx, e, w, input, opts...)
+	run, err := begin(ctx, e, w, input, opts)
 	if err != nil {
 		var none Out
 		return none, err
 	}
+	h := Handle[Out]{e: e, run: run}
 	return h.Wait(ctx)
 }
 
 // Start starts an execution and returns a handle on it. The execution is recorded
 // when Start returns. Its errors are those of [Run] before anything runs.
 func Start[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], input In, opts ...RunOption) (*Handle[Out], error) {
+	run, err := begin(ctx, e, w, input, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Handle[Out]{e: e, run: run}, nil
+}
+
+func begin[In any](ctx context.Context, e *Engine, w Definition, input In, opts []RunOption) (*engine.Run, error) {
 	var o runOptions
 	for _, opt := range opts {
-		opt.toRun(&o)
+		o = opt.toRun(o)
 	}
 	p, err := e.check(w)
 	if err != nil {
@@ -80,11 +95,7 @@ func Start[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], in
 	if err != nil {
 		return nil, err
 	}
-	run, err := e.inner.Begin(ctx, engine.Order{Plan: p, ID: o.id, Input: data, Identity: identity, Timeout: o.timeout})
-	if err != nil {
-		return nil, err
-	}
-	return &Handle[Out]{e: e, run: run}, nil
+	return e.inner.Begin(ctx, engine.Order{Plan: p, ID: o.id, Input: data, Identity: identity, Timeout: o.timeout})
 }
 
 // Handle stands for an execution. It may be used concurrently.
@@ -103,7 +114,11 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	if err != nil {
 		return out, err
 	}
-	h.e.inner.Forget(context.WithoutCancel(ctx), &store.Snapshot{Identity: end.Identity, Head: end.Head})
+	past := ctx
+	if ctx.Done() != nil {
+		past = context.WithoutCancel(ctx)
+	}
+	h.e.inner.Forget(past, &store.Snapshot{Identity: *end.Identity, Head: *end.Head})
 	if end.State != store.Done {
 		return out, newExecutionError(end)
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
@@ -21,12 +20,12 @@ var errLeftBehind = errors.New("workflow: the step's body did not return after i
 // flight is an attempt in flight. Whoever has the run touches it, but for what the
 // body's goroutine reads.
 type flight struct {
-	r      *Run
-	start  machine.StartAttempt
-	ctx    runctx.AttemptContext
-	cancel context.CancelCauseFunc
-	input  []byte
-	body   func(ctx context.Context, c plan.Codec, input []byte) plan.Result
+	r     *Run
+	start machine.StartAttempt
+	ctx   *runctx.AttemptContext // the body's, which may be slow to let it go
+	input []byte
+	body  func(ctx context.Context, c plan.Codec, input []byte) plan.Result
+	res   plan.Result // the body's goroutine's, until it is mail
 
 	timeout *time.Timer // ends the context
 	grace   *time.Timer // runs once the context has ended
@@ -34,10 +33,7 @@ type flight struct {
 }
 
 // landing is mail: an attempt has come to its end.
-type landing struct {
-	f   *flight
-	res plan.Result
-}
+type landing flight
 
 // timedOut is mail: an attempt has taken too long.
 type timedOut struct {
@@ -53,13 +49,13 @@ type graceOver struct{ f *flight }
 func (r *Run) launch(c machine.StartAttempt) {
 	step, phase := r.plan.Nodes[c.Place.Node].Step, runctx.Phase(c.Phase)
 	key := r.s.PlaceKey(c.Place)
-	f := &flight{r: r, start: c, body: step.Invoke}
+	f := r.flights.fresh()
+	*f = flight{r: r, start: c, body: step.Invoke, ctx: &runctx.AttemptContext{Base: r.e.base}}
 	f.ctx.Locks.Init(r.scopes.sequence(r, c.Place.Frame), key, c.Ordinal)
 	f.ctx.Attempt = runctx.Attempt{
 		Workflow: r.key.Workflow, ExecutionID: r.key.ID, Step: r.plan.Nodes[c.Place.Node].Path,
 		Items: r.s.Items(c.Place), Phase: phase, Number: c.Number,
-		IdempotencyKey: idempotencyKey(r.key, key, phase),
-		Logger:         r.e.cfg.Logger,
+		Place: key, Logger: r.e.cfg.Logger,
 	}
 	policy := &step.Policy.Invoke
 	if phase == runctx.Compensate {
@@ -69,16 +65,14 @@ func (r *Run) launch(c machine.StartAttempt) {
 	} else {
 		f.input = r.s.StepInput(c.Place)
 	}
-	ctx, cancel := context.WithCancelCause(r.e.base)
-	f.ctx.Context, f.cancel = ctx, cancel //nolint:fatcontext // each flight has one of its own
 	if policy.Timeout > 0 {
 		f.ctx.End = time.Now().Add(policy.Timeout)
 		f.timeout = time.AfterFunc(policy.Timeout, func() { r.post(timedOut{f, policy.Timeout}) })
 	}
 	if _, lost := r.lostGuard(c.Place); lost {
-		f.cancel(ErrGuardLost) // its body is not called
+		f.ctx.Cancel(ErrGuardLost) // its body is not called
 	}
-	r.flights[c.Place] = f
+	r.flights.add(f)
 	if r.started != nil {
 		r.e.workers.do(job{r, r.started})
 	}
@@ -88,21 +82,22 @@ func (r *Run) launch(c machine.StartAttempt) {
 // fly calls the body, and returns what became of it. A body whose context has ended
 // before is not called.
 func (f *flight) fly() (m mail) {
-	if cause := context.Cause(&f.ctx); cause != nil {
+	if cause := f.ctx.Cause(); cause != nil {
 		f.ctx.Locks.Returned()
-		return landing{f, plan.Result{Err: cause}}
+		f.res = plan.Result{Err: cause}
+		return (*landing)(f)
 	}
-	res := plan.Result{Err: errExited}
+	f.res = plan.Result{Err: errExited}
 	exited := true
 	defer func() {
 		f.ctx.Locks.Returned()
 		if exited { // by runtime.Goexit: nobody but a deferred function goes on
-			go f.r.deliver(landing{f, res})
+			go f.r.deliver((*landing)(f))
 		}
 	}()
-	res = f.body(&f.ctx, f.r.e.cfg.Codec, f.input)
+	f.res = f.body(f.ctx, f.r.e.cfg.Codec, f.input)
 	exited = false
-	return landing{f, res}
+	return (*landing)(f)
 }
 
 // deliver handles something in this goroutine, unless another one has the run.
@@ -117,7 +112,7 @@ func (r *Run) cancelFlight(f *flight, cause error) {
 	if f.grace != nil {
 		return
 	}
-	f.cancel(cause)
+	f.ctx.Cancel(cause)
 	f.grace = time.AfterFunc(r.e.cfg.CancelGrace, func() { r.post(graceOver{f}) })
 }
 
@@ -141,49 +136,52 @@ func (m graceOver) handle(r *Run) error {
 	return r.landed(m.f, plan.Result{Err: errLeftBehind})
 }
 
-func (m landing) handle(r *Run) error {
-	if m.f.given {
+func (m *landing) handle(r *Run) error {
+	if m.given {
 		return nil
 	}
-	return r.landed(m.f, m.res)
+	return r.landed((*flight)(m), m.res)
 }
 
 // ground ends what belongs to an attempt, and returns why its context had ended before,
 // if it had.
 func (f *flight) ground() (cause error) {
 	f.given = true
-	cause = context.Cause(&f.ctx)
-	for _, t := range []*time.Timer{f.timeout, f.grace} {
-		if t != nil {
-			t.Stop()
-		}
+	cause = f.ctx.Cause()
+	if f.timeout != nil {
+		f.timeout.Stop()
 	}
-	f.cancel(context.Canceled)
+	if f.grace != nil {
+		f.grace.Stop()
+	}
+	f.ctx.Cancel(context.Canceled)
 	return cause
 }
 
-// landed makes an event of an attempt's result.
+// landed makes an event of an attempt's result. The flight is over with the next that
+// is recorded.
 func (r *Run) landed(f *flight, res plan.Result) error {
-	cause := f.ground()
+	start, cause := f.start, f.ground()
 	r.landing = append(r.landing, f)
-	r.e.turns.over(r, f.start.Place)
+	r.e.turns.over(r, start.Place)
 	if res.Err != nil && r.e.base.Err() != nil {
 		// The body was stopped, it did not fail: whoever goes on tries again.
 		return context.Cause(r.e.base)
 	}
 	if len(r.guards) > 0 {
-		if err := r.checkGuards(f.start.Place); err != nil {
+		if err := r.checkGuards(start.Place); err != nil {
 			return err
 		}
 	}
 	if res.Err == nil {
-		return r.happen(machine.Succeeded{
-			Place: f.start.Place, Phase: f.start.Phase,
+		r.room.success = machine.Succeeded{
+			Place: start.Place, Phase: start.Phase,
 			Output: res.Output, Undo: res.Undo, Skipped: res.Skipped,
-		})
+		}
+		return r.happen(&r.room.success)
 	}
 	ev := machine.AttemptFailed{
-		Place: f.start.Place, Phase: f.start.Phase, Undo: res.Undo,
+		Place: start.Place, Phase: start.Phase, Undo: res.Undo,
 		Permanent: res.Permanent, RetryAfter: res.RetryAfter,
 		Unknown: errors.Is(res.Err, errLeftBehind),
 	}
@@ -197,8 +195,8 @@ func (r *Run) landed(f *flight, res plan.Result) error {
 		failure = errors.Join(cause, res.Err)
 	}
 	ev.Quiet = errors.Is(cause, ErrTurned) && (errors.Is(res.Err, context.Canceled) || errors.Is(res.Err, ErrTurned))
-	ev.Permanent = ev.Permanent || !r.worthRetrying(f.start, failure)
-	ev.Failure = failureRecord(r.s.Path(f.start.Place), f.start, failure)
+	ev.Permanent = ev.Permanent || !r.worthRetrying(start, failure)
+	ev.Failure = failureRecord(r.s.Path(start.Place), start, failure)
 	r.remember(failure)
 	return r.happen(ev)
 }
@@ -234,12 +232,4 @@ func outcome(n *store.Node) runctx.Outcome {
 		return runctx.Unknown
 	}
 	return runctx.Failed
-}
-
-var keyEscaper = strings.NewReplacer("%", "%25", ":", "%3A")
-
-// idempotencyKey joins its parts so that no two sets of them run together,
-// whatever bytes they hold.
-func idempotencyKey(key store.Key, path string, phase runctx.Phase) string {
-	return keyEscaper.Replace(key.Workflow) + ":" + keyEscaper.Replace(key.ID) + ":" + keyEscaper.Replace(path) + ":" + string(phase)
 }

@@ -13,8 +13,9 @@ import (
 
 // End is how an execution has ended.
 type End struct {
-	store.Identity
-	store.Head
+	*store.Identity
+	*store.Head
+
 	Failures []store.Failure
 	// Errs are those of Failures, by their number, that have not come from a store.
 	Errs map[int]error
@@ -78,7 +79,7 @@ func (r *Run) Wait(ctx context.Context) (*End, error) {
 	case r.joined:
 		return r.e.AwaitEnd(ctx, r.key) // another engine drives it
 	}
-	return &End{Identity: r.s.Identity, Head: r.s.Head, Failures: r.s.Failures, Errs: r.errs}, nil
+	return &End{Identity: &r.s.Identity, Head: &r.s.Head, Failures: r.s.Failures, Errs: r.errs}, nil
 }
 
 // AwaitEnd waits for the end of an execution that may be driven elsewhere: until it has
@@ -116,7 +117,7 @@ func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
 }
 
 func endOf(_ *Engine, x *store.Snapshot) (*End, error) {
-	end := &End{Identity: x.Identity, Head: x.Head}
+	end := &End{Identity: &x.Identity, Head: &x.Head}
 	for _, c := range x.Cells {
 		if kind, _, _ := c.ID.Split(); kind == store.FailureKind {
 			f, err := store.DecodeFailure(c.Data)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,13 +61,19 @@ func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 
 // admit registers a run, so that a stop waits for it.
 func (e *Engine) admit(p *plan.Plan, key store.Key) (*Run, error) {
+	m := &struct { // one piece of memory, made before everybody else has to wait for it
+		Run
+		s machine.State
+	}{}
+	m.init(e, p, key)
+	m.Run.s = &m.s
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.running {
 		return nil, ErrNotRunning
 	}
 	e.ended.Add(1)
-	return newRun(e, p, key), nil
+	return &m.Run, nil
 }
 
 // create writes the execution with all that follows from its beginning, and
@@ -87,7 +92,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if o.Timeout > 0 {
 		id.Deadline = now.Add(o.Timeout)
 	}
-	r.s = machine.New(r.plan, id, store.Fence{Owner: r.e.me, Epoch: 1, Revision: 1})
+	r.s.Init(r.plan, &id, store.Fence{Owner: r.e.me, Epoch: 1, Revision: 1})
 	if !generated {
 		created, err := r.e.alone(ctx, r.key)
 		if err != nil {
@@ -109,7 +114,10 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 		return err
 	}
 	r.s.DueAt = r.s.NextDue()
-	x := &store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.Flush()}
+	b := newBatch()
+	defer b.free()
+	x := &b.create
+	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
 	if x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more
 	}
@@ -123,11 +131,16 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if existing != nil {
 		return r.join(existing)
 	}
+	if r.s.State.Finished() {
+		r.e.waits.tell(r.key)
+	}
+	r.wait()
+	r.commands = commands
+	r.take(begun{}) // before anything that others send
 	r.e.mu.Lock()
 	r.e.runs[r.key] = r
 	r.e.mu.Unlock()
-	r.wait()
-	r.post(begun{commands})
+	r.e.workers.do(job{r: r})
 	if err := context.Cause(r.e.base); err != nil {
 		r.post(interrupted{err}) // it was begun behind the back of a stop
 	}
@@ -181,7 +194,7 @@ func (e *Engine) hash(input []byte) []byte {
 	}
 	defer e.macs.Put(h)
 	h.Reset()
-	_, _ = io.WriteString(h, e.cfg.Codec.Name()+"\x00") // never fails, as hash.Hash says
+	h.Write(e.hashed) // never fails, as hash.Hash says
 	h.Write(input)
 	return h.Sum(nil)
 }

@@ -79,6 +79,7 @@ type Engine struct {
 	workers   workers
 	turns     turns
 	macs      sync.Pool
+	hashed    []byte // before each input: the name of the codec
 	waits     waiters
 	tickets   tickets
 	senders   senders
@@ -118,6 +119,9 @@ func New(cfg Config) *Engine {
 		cfg: cfg, info: cfg.Store.Describe(), me: store.Instance{Node: cfg.Node, Incarnation: uuid.NewString()},
 		runs: make(map[store.Key]*Run), creating: make(map[store.Key]chan struct{}),
 		claims: make(chan struct{}, 1), claimID: 1,
+	}
+	if cfg.Codec != nil {
+		e.hashed = []byte(cfg.Codec.Name() + "\x00")
 	}
 	e.timers = newTimers()
 	e.turns.e = e

@@ -13,14 +13,14 @@ func (r *Run) leave(err error) {
 	r.going = err
 	for _, f := range r.landing {
 		f.ctx.Locks.End()
-		delete(r.flights, f.start.Place)
+		r.flights.remove(f)
 	}
 	r.landing = nil
 	for _, m := range r.held {
 		r.see(m)
 	}
 	r.held = nil
-	for _, f := range r.flights {
+	for f := range r.flights.all {
 		r.cancelFlight(f, err)
 	}
 	r.left()
@@ -30,8 +30,8 @@ func (r *Run) leave(err error) {
 func (r *Run) see(m mail) {
 	var f *flight
 	switch m := m.(type) {
-	case landing:
-		f = m.f
+	case *landing:
+		f = (*flight)(m)
 	case graceOver:
 		if f = m.f; !f.given {
 			f.ctx.Locks.LeaveBehind()
@@ -47,7 +47,7 @@ func (r *Run) see(m mail) {
 	}
 	_ = f.ground()
 	f.ctx.Locks.End()
-	delete(r.flights, f.start.Place)
+	r.flights.remove(f)
 	r.left()
 }
 
@@ -55,7 +55,7 @@ func (r *Run) see(m mail) {
 // the execution's locks, also those that were about to be given back, are left to
 // whoever takes it over, and lapse otherwise.
 func (r *Run) left() {
-	if len(r.flights) > 0 {
+	if r.flights.any() {
 		return
 	}
 	r.e.turns.over(r, anywhere)

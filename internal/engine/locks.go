@@ -17,6 +17,7 @@ const giveBackTime = 5 * time.Second
 // scopes are the owners of an execution's locks: its frames.
 type scopes struct {
 	root   *runctx.Scope
+	memory runctx.Root                     // of root
 	frames map[store.FrameID]*runctx.Scope // but for frame 0
 	// freeing has the holds of the errands that give them back, as far as this process
 	// has them.
@@ -33,7 +34,7 @@ type departure struct {
 }
 
 func (s *scopes) open(r *Run) {
-	s.root = runctx.NewRoot(r.e.info.ID, r.s.RunUID, r.s.Epoch, r.e.cfg.LockLease)
+	s.root = s.memory.Init(r.e.info.ID, r.s.RunUID, r.s.Epoch, r.e.cfg.LockLease)
 }
 
 // sequence returns the scope of a frame.
@@ -75,9 +76,7 @@ func (r *Run) depart(list []runctx.Hold) {
 // be done about it.
 func (r *Run) settleLocks([]machine.Command) {
 	for _, f := range r.landing {
-		if r.flights[f.start.Place] == f {
-			delete(r.flights, f.start.Place)
-		}
+		r.flights.remove(f)
 		n, _ := r.s.Node(f.start.Place)
 		if n.Invoke.Waits == store.WaitingForRetry || n.Compensate.Waits == store.WaitingForRetry {
 			// A retry that is not immediate must not keep others waiting.
@@ -85,6 +84,7 @@ func (r *Run) settleLocks([]machine.Command) {
 		} else {
 			f.ctx.Locks.End()
 		}
+		r.flights.landed(f)
 	}
 	r.landing = r.landing[:0]
 	if ended := r.s.TakeEnded(); len(ended) > 0 {

@@ -45,7 +45,7 @@ type Run struct {
 	writes   uint64
 	scopes   scopes
 	leaving  departure
-	flights  map[store.Place]*flight
+	flights  flights
 	started  *flight   // is to be flown by the goroutine that has the run
 	landing  []*flight // have landed with what is being recorded
 	guards   map[store.Place]*guard
@@ -60,6 +60,14 @@ type Run struct {
 	// Of the engine's timers.
 	wakeAt time.Time
 	place  int
+
+	// room is memory for what every run has.
+	room struct {
+		mail     [2]mail
+		commands [2]machine.Command
+		landing  [1]*flight
+		success  machine.Succeeded
+	}
 }
 
 // mail is something that happens to a run.
@@ -69,7 +77,14 @@ type mail interface {
 }
 
 func newRun(e *Engine, p *plan.Plan, key store.Key) *Run {
-	return &Run{e: e, plan: p, key: key, done: make(chan struct{})}
+	r := &Run{}
+	r.init(e, p, key)
+	return r
+}
+
+func (r *Run) init(e *Engine, p *plan.Plan, key store.Key) {
+	r.e, r.plan, r.key, r.done = e, p, key, make(chan struct{})
+	r.mail, r.commands = r.room.mail[:0], r.room.commands[:0]
 }
 
 // Key identifies the execution.
@@ -153,10 +168,15 @@ func (r *Run) handle(m mail) *flight {
 	return next
 }
 
-// begun is mail: the execution has been created.
-type begun struct{ commands []machine.Command }
+// begun is mail: the execution has been created. It is the first: what follows from it
+// is in commands.
+type begun struct{}
 
-func (m begun) handle(r *Run) error { return r.after(m.commands) }
+func (begun) handle(r *Run) error {
+	commands := r.commands
+	r.commands = commands[:0]
+	return r.after(commands)
+}
 
 // woke is mail: something is due.
 type woke struct{}
@@ -236,7 +256,7 @@ func (m adopted) handle(r *Run) error {
 // open makes what a run needs that has its state.
 func (r *Run) open() {
 	r.scopes.open(r)
-	r.flights = make(map[store.Place]*flight, 1)
+	r.landing = r.room.landing[:0]
 }
 
 // happen lets an event take its course: decide, commit, obey.
@@ -344,25 +364,40 @@ const (
 	commitPause    = 5 * time.Millisecond
 )
 
-// writes are batches of one, which are used again.
-var writes = sync.Pool{New: func() any { return new([1]store.Write) }}
+// batch is a batch of one write, or a new execution, with its cells.
+type batch struct {
+	writes [1]store.Write
+	create store.Snapshot
+	cells  machine.CellMemory
+}
+
+// batches are used again.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func newBatch() *batch {
+	b, ok := batches.Get().(*batch)
+	if !ok {
+		b = new(batch)
+	}
+	return b
+}
+
+func (b *batch) free() {
+	b.writes[0], b.create = store.Write{}, store.Snapshot{}
+	batches.Put(b)
+}
 
 func (r *Run) commit() error {
 	r.writes++
 	r.s.DueAt = r.s.NextDue()
-	batch, ok := writes.Get().(*[1]store.Write)
-	if !ok {
-		batch = new([1]store.Write)
-	}
-	defer func() {
-		batch[0] = store.Write{}
-		writes.Put(batch)
-	}()
-	batch[0] = store.Write{Key: r.key, Fence: r.s.Fence, ID: r.writes, Head: r.s.Head, Cells: r.s.Flush(), Consumed: r.read}
-	batch[0].Release = r.s.State.Finished() && !r.s.Unsettled
+	b := newBatch()
+	defer b.free()
+	w := &b.writes[0]
+	*w = store.Write{Key: r.key, Fence: r.s.Fence, ID: r.writes, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells), Consumed: r.read}
+	w.Release = r.s.State.Finished() && !r.s.Unsettled
 	pause := commitPause
 	for attempt := 1; ; attempt++ {
-		err := r.e.cfg.Store.Commit(r.e.past, batch[:])[0]
+		err := r.e.cfg.Store.Commit(r.e.past, b.writes[:])[0]
 		if err == nil {
 			break
 		}
@@ -378,6 +413,9 @@ func (r *Run) commit() error {
 	}
 	r.read = nil
 	r.s.Revision++
+	if r.s.State.Finished() {
+		r.e.waits.tell(r.key)
+	}
 	r.wait()
 	return nil
 }
@@ -402,7 +440,7 @@ func (r *Run) obey(commands []machine.Command) {
 				r.launch(c)
 			}
 		case machine.CancelAttempt:
-			if f := r.flights[c.Place]; f != nil {
+			if f := r.flights.at(c.Place); f != nil {
 				r.cancelFlight(f, cancelCause(c.Cause))
 			}
 		case machine.AwaitTurn:

@@ -20,7 +20,6 @@ package machine
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
@@ -154,6 +153,9 @@ func (s *State) Apply(d Decision) {
 }
 
 func (s *State) setFrame(id store.FrameID, rec store.Frame) {
+	if id == 0 && len(s.frames) == 0 {
+		s.frames, s.dirty = append(s.room.frames[:0], &s.room.first), append(s.room.dirty[:0], s.dirty...)
+	}
 	for int64(id) >= int64(len(s.frames)) {
 		s.frames = append(s.frames, &frame{})
 	}
@@ -185,46 +187,63 @@ func (s *State) setNode(c *nodeChange) {
 		return
 	}
 	n := &f.nodes[pos]
-	before, dirty := *n, n.dirty
+	if c.kept {
+		s.count(c.at, n, &c.node)
+	}
+	dirty := n.dirty
 	*n = c.node
 	n.dirty = dirty || c.kept
 	if c.kept && !dirty {
 		s.dirty = append(s.dirty, store.NodeCell(c.at))
 	}
-	if c.kept {
-		s.count(c.at, &before, n)
-	}
 }
 
 // Flush returns what has changed since it was called last.
 func (s *State) Flush() []store.Cell {
-	cells := make([]store.Cell, 0, len(s.dirty)+len(s.Failures)-s.failed)
-	b := make([]byte, 0, 128*len(s.dirty))
-	add := func(id store.CellID) {
-		cells = append(cells, store.Cell{ID: id, Data: slices.Clip(b)})
-		b = b[len(b):]
+	var m CellMemory
+	return s.FlushIn(&m)
+}
+
+// CellMemory is what cells are written in. Its zero value is ready for use.
+type CellMemory struct {
+	cells []store.Cell
+	data  []byte
+}
+
+// mostKept bounds the memory for cells that is used again.
+const mostKept = 1 << 16
+
+// FlushIn is [State.Flush] in memory that is used again: what it returns is good until
+// the next call with it.
+func (s *State) FlushIn(m *CellMemory) []store.Cell {
+	clear(m.cells)
+	cells, b, at := m.cells[:0], m.data[:0], 0
+	if cap(b) > mostKept || cap(cells) > 4*few {
+		cells, b = nil, nil
 	}
 	for _, id := range s.dirty {
-		kind, at, n := id.Split()
+		kind, place, n := id.Split()
 		switch kind {
 		case store.FrameKind:
-			f := s.frames[at.Frame]
+			f := s.frames[place.Frame]
 			f.dirty = false
 			b = f.Encode(b)
-			add(id)
 		case store.NodeKind:
-			f, pos := s.position(at)
+			f, pos := s.position(place)
 			f.nodes[pos].dirty = false
 			b = f.nodes[pos].Encode(b)
-			add(id)
 		case store.OutboxKind:
 			cells = append(cells, store.Cell{ID: id, Data: s.encodeErrand(n)})
+			continue
 		}
+		cells = append(cells, store.Cell{ID: id, Data: b[at:len(b):len(b)]})
+		at = len(b)
 	}
 	for ; s.failed < len(s.Failures); s.failed++ {
 		cells = append(cells, store.Cell{ID: store.FailureCell(s.failed), Data: s.Failures[s.failed].Encode(nil)})
 	}
 	s.dirty = s.dirty[:0]
+	m.cells, m.data = cells, b
 	return cells
 }
 

@@ -31,6 +31,13 @@ type State struct {
 	dirty   []store.CellID
 	failed  int // how many of Failures are flushed
 	ended   []store.FrameID
+
+	// room is memory for what every execution has.
+	room struct {
+		first  frame
+		frames [1]*frame
+		dirty  [4]store.CellID
+	}
 }
 
 // frame is a frame and its nodes.
@@ -55,7 +62,14 @@ type errand struct {
 
 // New returns the state of an execution that has not begun.
 func New(p *plan.Plan, id store.Identity, fence store.Fence) *State {
-	return &State{Identity: id, Fence: fence, Head: store.Head{State: store.NotStarted}, Plan: p}
+	s := &State{}
+	s.Init(p, &id, fence)
+	return s
+}
+
+// Init makes a zero State what [New] returns.
+func (s *State) Init(p *plan.Plan, id *store.Identity, fence store.Fence) {
+	s.Identity, s.Fence, s.State, s.Plan = *id, fence, store.NotStarted, p
 }
 
 // Load returns the state that a store has kept. It returns an error that matches

@@ -90,17 +90,24 @@ func (t *transition) findFrame(id store.FrameID) (int, bool) {
 // node returns the node as this decision has left it; begun is false for one that
 // nothing is known of.
 func (t *transition) node(at store.Place) (n node, begun bool) {
-	if i, ok := t.findNode(at); ok {
-		return t.d.nodes[i].node, true
+	i, _ := t.findNode(at)
+	if known := t.known(at, i); known != nil {
+		return *known, true
 	}
-	if int64(at.Frame) >= int64(len(t.s.frames)) {
-		return node{}, false
+	return node{}, false
+}
+
+// known returns the node as this decision has left it, for reading: the i-th of those
+// that it has changed, or else as it was before; nil for one that nothing is known of.
+func (t *transition) known(at store.Place, i int) *node {
+	if i >= 0 {
+		return &t.d.nodes[i].node
 	}
 	f, pos := t.s.position(at)
 	if f == nil || pos >= len(f.nodes) {
-		return node{}, false
+		return nil
 	}
-	return f.nodes[pos], true
+	return &f.nodes[pos]
 }
 
 func (t *transition) setNode(at store.Place, n node) { t.putNode(at, n, true) }
@@ -109,14 +116,14 @@ func (t *transition) setNode(at store.Place, n node) { t.putNode(at, n, true) }
 func (t *transition) setCounts(at store.Place, n node) { t.putNode(at, n, false) }
 
 func (t *transition) putNode(at store.Place, n node, kept bool) {
-	before, begun := t.node(at)
-	if begun {
+	i, changed := t.findNode(at)
+	if before := t.known(at, i); before != nil {
 		t.busy -= weight(busy(t.plan(), at, &before.Node))
 		t.broken -= weight(before.Compensate.State == store.StepFailed)
 	}
 	t.busy += weight(busy(t.plan(), at, &n.Node))
 	t.broken += weight(n.Compensate.State == store.StepFailed)
-	if i, ok := t.findNode(at); ok {
+	if changed {
 		t.d.nodes[i].node = n
 		t.d.nodes[i].kept = t.d.nodes[i].kept || kept
 		return
@@ -135,15 +142,17 @@ func (t *transition) putNode(at store.Place, n node, kept bool) {
 
 func (t *transition) findNode(at store.Place) (int, bool) {
 	if t.nodeAt != nil {
-		i, ok := t.nodeAt[at]
-		return i, ok
+		if i, ok := t.nodeAt[at]; ok {
+			return i, true
+		}
+		return -1, false
 	}
 	for i := range t.d.nodes {
 		if t.d.nodes[i].at == at {
 			return i, true
 		}
 	}
-	return 0, false
+	return -1, false
 }
 
 // sequence returns the nodes of a frame.

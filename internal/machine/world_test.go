@@ -31,14 +31,15 @@ type flight struct {
 // world drives a plan with random results, keeps what is flushed as a store would,
 // and checks on the way what has to hold for every execution.
 type world struct {
-	t     *testing.T
-	rnd   *rand.Rand
-	p     *plan.Plan
-	s     *machine.State
-	now   time.Time
-	cells map[store.CellID][]byte
-	head  store.Head
-	log   []string
+	t      *testing.T
+	rnd    *rand.Rand
+	p      *plan.Plan
+	s      *machine.State
+	now    time.Time
+	cells  map[store.CellID][]byte
+	memory machine.CellMemory // used again, as the engine does
+	head   store.Head
+	log    []string
 
 	flights  map[store.Place]*flight
 	turns    []machine.AwaitTurn
@@ -178,7 +179,7 @@ func (w *world) withdraw(commands []machine.Command) (kept []machine.Command, er
 }
 
 func (w *world) flush() {
-	for _, c := range w.s.Flush() {
+	for _, c := range w.s.FlushIn(&w.memory) {
 		if c.Data == nil {
 			delete(w.cells, c.ID)
 		} else {

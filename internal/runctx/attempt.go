@@ -8,6 +8,7 @@ package runctx
 import (
 	"context"
 	"log/slog"
+	"strings"
 )
 
 // Phase says which of a step's two bodies an attempt runs.
@@ -38,14 +39,26 @@ type Attempt struct {
 	// Items say which item of each loop around the step it is about, from the outermost
 	// on.
 	Items []int
+	// Place tells the step with its items from every other of the execution.
+	Place string
 	Phase Phase
 	// Number counts the attempts of this phase from 1.
 	Number int
-	// IdempotencyKey is equal for all attempts of this phase of this step.
-	IdempotencyKey string
 	// Outcome is set for compensations.
 	Outcome Outcome
 	Logger  *slog.Logger
+}
+
+var keyEscaper = strings.NewReplacer("%", "%25", ":", "%3A")
+
+// IdempotencyKey is equal for all attempts of this phase of this step, and differs from
+// that of every other: it joins its parts so that no two sets of them run together,
+// whatever bytes they hold. Outside executions it is empty.
+func (a *Attempt) IdempotencyKey() string {
+	if a.Place == "" {
+		return ""
+	}
+	return keyEscaper.Replace(a.Workflow) + ":" + keyEscaper.Replace(a.ExecutionID) + ":" + keyEscaper.Replace(a.Place) + ":" + string(a.Phase)
 }
 
 type attemptKey struct{}

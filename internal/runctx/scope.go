@@ -98,7 +98,7 @@ func FreeAll(ctx context.Context, list []Hold) (freed []bool, errs []error) {
 type Scope struct {
 	tree     *tree
 	parent   *Scope // nil for the root sequence
-	owner    string
+	owner    string // empty for the root sequence: see Owner
 	epoch    uint64
 	attempt  uint64
 	sequence bool
@@ -122,7 +122,8 @@ type keeping struct {
 // tree is what the scopes of one execution share.
 type tree struct {
 	mu     sync.Mutex
-	prefix string
+	store  string
+	run    string
 	lease  time.Duration
 	bodies []*Scope // attempts whose bodies were left behind, and still run
 	taken  bool     // a lock was taken once
@@ -132,16 +133,28 @@ type tree struct {
 // owner id may begin with it.
 const OwnerPrefix = "lockstep:"
 
-// NewRoot returns the scope of an execution's outermost sequence. The lease is
-// the time that a lock of the execution outlives its last renewal.
+// Root is the memory of the scope of an execution's outermost sequence.
+type Root struct {
+	scope Scope
+	tree  tree
+}
+
+// Init makes the scope in a zero Root. The lease is the time that a lock of the
+// execution outlives its last renewal.
+func (r *Root) Init(storeID, runUID string, epoch uint64, lease time.Duration) *Scope {
+	r.tree.store, r.tree.run, r.tree.lease = storeID, runUID, lease
+	r.scope.tree, r.scope.epoch, r.scope.sequence = &r.tree, epoch, true
+	return &r.scope
+}
+
+// NewRoot is [Root.Init] of a new one.
 func NewRoot(storeID, runUID string, epoch uint64, lease time.Duration) *Scope {
-	prefix := OwnerPrefix + escape(storeID) + ":" + escape(runUID) + ":"
-	root := &struct {
-		Scope
-		tree
-	}{Scope: Scope{owner: prefix, epoch: epoch, sequence: true}, tree: tree{prefix: prefix, lease: lease}}
-	root.Scope.tree = &root.tree
-	return &root.Scope
+	return new(Root).Init(storeID, runUID, epoch, lease)
+}
+
+// owner returns an owner of the execution. Most executions take no lock, and need none.
+func (t *tree) owner(name string) string {
+	return OwnerPrefix + escape(t.store) + ":" + escape(t.run) + ":" + escape(name)
 }
 
 var escaper = strings.NewReplacer("%", "%25", ":", "%3A", "/", "%2F")
@@ -153,7 +166,7 @@ func escape(part string) string { return escaper.Replace(part) }
 // attempts of a step count upwards over invoke and compensate together, since
 // each must be able to take over from the one before.
 func (s *Scope) Attempt(step string, number uint64) *Scope {
-	attempt := s.open(s.tree.prefix+escape(step), number)
+	attempt := s.open(s.tree.owner(step), number)
 	attempt.body = attempt
 	return attempt
 }
@@ -161,13 +174,13 @@ func (s *Scope) Attempt(step string, number uint64) *Scope {
 // Child opens a scope of its own within an attempt: two children exclude each
 // other on every key that no scope around both of them keeps.
 func (s *Scope) Child(name string) *Scope {
-	return s.open(s.owner+"/"+escape(name), s.attempt)
+	return s.open(s.Owner()+"/"+escape(name), s.attempt)
 }
 
 // Sequence opens the scope of a sequence within this one: a branch, or an item of a
 // loop. What its attempts do not release stays with it, and passes on when it ends.
 func (s *Scope) Sequence(name string) *Scope {
-	child := s.open(s.tree.prefix+escape(name), 0)
+	child := s.open(s.tree.owner(name), 0)
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
 	child.sequence = true
@@ -177,7 +190,7 @@ func (s *Scope) Sequence(name string) *Scope {
 // Guard opens the scope of a guard in this sequence. What it keeps is shared by all
 // that is opened within it, and freed by none of that.
 func (s *Scope) Guard(name string, attempt uint64) *Scope {
-	return s.open(s.tree.prefix+escape(name), attempt)
+	return s.open(s.tree.owner(name), attempt)
 }
 
 // Rise gives the scope of a guard a later generation.
@@ -216,7 +229,12 @@ func (s *Scope) open(owner string, attempt uint64) *Scope {
 }
 
 // Owner is the owner under which the scope takes locks.
-func (s *Scope) Owner() string { return s.owner }
+func (s *Scope) Owner() string {
+	if s.parent == nil {
+		return s.tree.owner("")
+	}
+	return s.owner
+}
 
 // Generation orders this scope among those with the same owner.
 func (s *Scope) Generation() (epoch, attempt uint64) {
@@ -245,7 +263,7 @@ func (s *Scope) Shared(id LockID) (Hold, bool) {
 		if !ok {
 			continue
 		}
-		shared := k.hold.Alive() && k.hold.Record().Owner != s.owner
+		shared := k.hold.Alive() && k.hold.Record().Owner != s.Owner()
 		if shared && !s.ended {
 			s.body.enter(id)
 		}
@@ -298,7 +316,7 @@ func (s *Scope) Keep(h Hold) error {
 	}
 	since := s.attempt
 	for at := s; at != nil; at = at.parent {
-		if k, ok := at.kept[id]; ok && k.hold.Record().Owner == s.owner {
+		if k, ok := at.kept[id]; ok && k.hold.Record().Owner == s.Owner() {
 			since = min(since, k.since)
 		}
 		delete(at.kept, id)

@@ -20,7 +20,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/container"
@@ -222,9 +221,8 @@ func (r *run) call(ctx context.Context, phase runctx.Phase, number int, outcome 
 	ctx = container.WithContext(ctx, r.container)
 	ctx = runctx.WithScope(ctx, scope)
 	ctx = runctx.WithAttempt(ctx, &runctx.Attempt{
-		Workflow: Workflow, ExecutionID: r.executionID, Step: r.step.Name,
+		Workflow: Workflow, ExecutionID: r.executionID, Step: r.step.Name, Place: r.step.Name,
 		Phase: phase, Number: number, Outcome: outcome,
-		IdempotencyKey: r.idempotencyKey(phase),
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -238,11 +236,6 @@ func (r *run) call(ctx context.Context, phase runctx.Phase, number int, outcome 
 		res.Err = &runctx.TimeoutError{After: late.After, Err: res.Err}
 	}
 	return res, res.Err
-}
-
-func (r *run) idempotencyKey(phase runctx.Phase) string {
-	esc := strings.NewReplacer("%", "%25", ":", "%3A")
-	return Workflow + ":" + esc.Replace(r.executionID) + ":" + esc.Replace(r.step.Name) + ":" + string(phase)
 }
 
 // free gives holds back, also when the caller's context has ended.

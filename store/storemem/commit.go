@@ -37,14 +37,20 @@ func (s *Store) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot,
 func newEntry(x *store.Snapshot) (*entry, []store.Task) {
 	given := *x
 	given.Inbox, given.Tasks = slices.Clone(x.Inbox), copyTasks(x.Tasks)
+	e := &entry{epoch: 1, revision: 1}
+	if given.Cells = e.few[:0]; len(x.Cells) > len(e.few) {
+		given.Cells = make([]store.Cell, 0, len(x.Cells)+len(e.few))
+	}
+	given.Cells = append(given.Cells, x.Cells...)
 	var c copier
 	c.expectAll(&given)
-	given.Cells = append(make([]store.Cell, 0, len(x.Cells)+spareCells), x.Cells...)
+	c.spare = spareBytes
 	c.copyAll(&given)
+	e.room = c.room
 	keptTimes(&given.Head)
 	given.CreatedAt, given.Deadline = keptTime(x.CreatedAt), keptTime(x.Deadline)
 
-	e := &entry{Identity: given.Identity, head: given.Head, epoch: 1, revision: 1}
+	e.Identity, e.head = given.Identity, given.Head
 	e.cells.list = given.Cells[:0]
 	for _, cell := range given.Cells {
 		e.cells.put(cell) // never past what it reads
@@ -55,8 +61,8 @@ func newEntry(x *store.Snapshot) (*entry, []store.Task) {
 	return e, given.Tasks
 }
 
-// spareCells is for how many more cells there is room in a new execution.
-const spareCells = 4
+// spareBytes is how much room a new execution has for what its next writes bring.
+const spareBytes = 192
 
 // add keeps a new execution.
 func (s *Store) add(e *entry, owner store.Instance, list []store.Task) {
@@ -67,7 +73,7 @@ func (s *Store) add(e *entry, owner store.Instance, list []store.Task) {
 	s.addTasks(e, list)
 	s.settle(e)
 	if e.head.State.Finished() {
-		s.tellFinished(e.Key)
+		s.tellFinished(e.Key, e.owner)
 	}
 }
 
@@ -90,12 +96,12 @@ func (s *Store) commit(ctx context.Context, w *store.Write) error {
 		c.expect(w.Cells[i].Data)
 	}
 	head := w.Head
-	head.Output = c.copy(w.Head.Output)
 	keptTimes(&head)
 	var room [8]store.Cell
 	list := append(room[:0], w.Cells...)
-	for i := range list {
-		list[i].Data = c.copy(list[i].Data)
+	short := c.short()
+	if !short {
+		c.copyWritten(&head, list)
 	}
 	added := copyTasks(w.Tasks)
 
@@ -110,6 +116,11 @@ func (s *Store) commit(ctx context.Context, w *store.Write) error {
 	found := e.fence()
 	switch {
 	case found == w.Fence && !found.Owner.None():
+		if short {
+			c.room, c.spare = e.room, spareBytes
+			c.copyWritten(&head, list)
+			e.room = c.room
+		}
 		s.write(e, w, &head, list, added)
 		return nil
 	case e.repeats(w):
@@ -121,6 +132,7 @@ func (s *Store) commit(ctx context.Context, w *store.Write) error {
 // write makes a write with its head, cells and tasks copied.
 func (s *Store) write(e *entry, w *store.Write, head *store.Head, list []store.Cell, added []store.Task) {
 	ends := head.State.Finished() && !e.head.State.Finished()
+	writer := e.owner
 	e.last = lastWrite{owner: e.owner, epoch: e.epoch, revision: e.revision, id: w.ID}
 	e.revision++
 	e.head = *head
@@ -138,7 +150,7 @@ func (s *Store) write(e *entry, w *store.Write, head *store.Head, list []store.C
 	}
 	s.settle(e)
 	if ends {
-		s.tellFinished(e.Key)
+		s.tellFinished(e.Key, writer)
 	}
 }
 

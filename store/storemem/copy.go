@@ -19,12 +19,28 @@ const (
 // copier makes copies of bytes. It must be told of all of them first.
 type copier struct {
 	small int // bytes of small pieces that are to come
+	large bool
+	spare int // bytes that a chunk is to have beside those
 	room  []byte
 }
 
 func (c *copier) expect(b []byte) {
 	if len(b) <= largePiece {
 		c.small += len(b)
+	} else {
+		c.large = true
+	}
+}
+
+// short says that the pieces are so few and small that to copy them is as quick as to
+// look for where they go.
+func (c *copier) short() bool { return !c.large && c.small <= largePiece }
+
+// copyWritten replaces the bytes of what a write brings by copies.
+func (c *copier) copyWritten(head *store.Head, list []store.Cell) {
+	head.Output = c.copy(head.Output)
+	for i := range list {
+		list[i].Data = c.copy(list[i].Data)
 	}
 }
 
@@ -38,7 +54,7 @@ func (c *copier) copy(b []byte) []byte {
 		return bytes.Clone(b)
 	}
 	if cap(c.room)-len(c.room) < len(b) {
-		c.room = make([]byte, 0, max(min(c.small, chunkSize), len(b)))
+		c.room = make([]byte, 0, max(min(c.small+c.spare, chunkSize), len(b)))
 	}
 	c.small -= len(b)
 	at := len(c.room)

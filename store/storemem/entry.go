@@ -15,6 +15,8 @@ type entry struct {
 	revision uint64
 	head     store.Head
 	cells    cells
+	few      [4]store.Cell // memory for the first of them
+	room     []byte        // the last chunk of their data, where that is short
 	inbox    inbox
 	tasks    []*task
 	takes    uint64 // how often one of its tasks was taken

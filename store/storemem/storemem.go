@@ -16,7 +16,8 @@ import (
 //
 // Invariants:
 //  1. Nothing outside shares memory with what it keeps, and bytes that it keeps are
-//     never changed: they are copied in before mu is taken, and out after it was let go.
+//     never changed: they are copied out after mu was let go, and in before it is taken,
+//     but for what is short.
 //  2. Every execution is where [Store.settle] puts it. While there is something to do
 //     for it, it is in a chain of its owner, and in the queue of its plan when it may be
 //     claimed, now or from some time on. What is to be forgotten is in the expiry.

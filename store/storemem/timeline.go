@@ -14,7 +14,10 @@ const mostInChunk = 256
 
 // timeline has all executions by the time of their creation, the earliest first, in
 // chunks of which none is empty. Most come at the end.
-type timeline struct{ chunks []*chunk }
+type timeline struct {
+	chunks []*chunk
+	spare  *chunk // one that was emptied
+}
 
 type chunk struct{ entries []*entry }
 
@@ -43,7 +46,7 @@ func (c *chunk) before(m moment) int {
 
 func (t *timeline) insert(e *entry) {
 	if len(t.chunks) == 0 {
-		t.chunks = append(t.chunks, &chunk{})
+		t.chunks = append(t.chunks, t.fresh())
 	}
 	m, n := e.moment(), len(t.chunks)-1
 	c := t.chunks[n]
@@ -64,12 +67,21 @@ func (t *timeline) insert(e *entry) {
 	e.chunk = c
 }
 
+// fresh returns a chunk with nothing in it.
+func (t *timeline) fresh() *chunk {
+	c := t.spare
+	if t.spare = nil; c == nil {
+		c = &chunk{}
+	}
+	return c
+}
+
 // split makes room in the n-th chunk, which is full, by a new one behind it: with its
 // second half, or with nothing when what comes is at its end.
 func (t *timeline) split(n, at int) *chunk {
-	c, next := t.chunks[n], &chunk{}
+	c, next := t.chunks[n], t.fresh()
 	if at < mostInChunk {
-		next.entries = slices.Clone(c.entries[mostInChunk/2:])
+		next.entries = append(next.entries, c.entries[mostInChunk/2:]...)
 		clear(c.entries[mostInChunk/2:])
 		c.entries = c.entries[:mostInChunk/2]
 		for _, e := range next.entries {
@@ -85,6 +97,8 @@ func (t *timeline) remove(e *entry) {
 	if len(c.entries) == 1 {
 		n := t.chunkOf(e.moment())
 		t.chunks = slices.Delete(t.chunks, n, n+1)
+		c.entries[0] = nil
+		c.entries, t.spare = c.entries[:0], c
 		return
 	}
 	i := slices.Index(c.entries, e)

@@ -101,9 +101,12 @@ func (s *Store) tellMessage(owner *instance, key store.Key) {
 	}
 }
 
-func (s *Store) tellFinished(key store.Key) {
+// tellFinished tells everybody but the writer, who knows.
+func (s *Store) tellFinished(key store.Key, writer *instance) {
 	for _, w := range s.watchers {
-		w.note(store.Notice{Finished: key})
+		if writer == nil || w.by != writer.Instance {
+			w.note(store.Notice{Finished: key})
+		}
 	}
 }
 

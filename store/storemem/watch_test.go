@@ -118,7 +118,7 @@ func TestWhoIsFarBehindIsToldThatItHasMissedSomething(t *testing.T) {
 		var heard []store.Notice
 		held := make(chan struct{})
 		go func() {
-			_ = s.Watch(t.Context(), me, func(n store.Notice) {
+			_ = s.Watch(t.Context(), store.Instance{Node: "another"}, func(n store.Notice) {
 				<-held
 				heard = append(heard, n)
 			})
@@ -137,6 +137,34 @@ func TestWhoIsFarBehindIsToldThatItHasMissedSomething(t *testing.T) {
 	})
 }
 
+// To tell it would cost each short execution the waking of a goroutine.
+func TestWhoHasDrivenAnExecutionToItsEndIsNotToldOfThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := started(t)
+		heard := make(map[store.Instance]int)
+		for _, i := range []store.Instance{me, {Node: "another"}} {
+			go func() {
+				_ = s.Watch(t.Context(), i, func(n store.Notice) {
+					if n.Finished != (store.Key{}) {
+						heard[i]++
+					}
+				})
+			}()
+			synctest.Wait()
+		}
+		x := fresh("x")
+		create(t, s, x)
+		w := store.Write{Key: x.Key, Fence: store.Fence{Owner: me, Epoch: 1, Revision: 1}, Head: store.Head{State: store.Done}, Release: true}
+		if err := s.Commit(t.Context(), []store.Write{w})[0]; err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if heard[me] != 0 || heard[store.Instance{Node: "another"}] != 1 {
+			t.Error(heard)
+		}
+	})
+}
+
 func TestNobodyIsToldAfterTheEndOfTheirWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := started(t)
@@ -144,7 +172,7 @@ func TestNobodyIsToldAfterTheEndOfTheirWatch(t *testing.T) {
 		ended, held := make(chan error), make(chan struct{})
 		heard := 0
 		go func() {
-			ended <- s.Watch(ctx, me, func(n store.Notice) {
+			ended <- s.Watch(ctx, store.Instance{Node: "another"}, func(n store.Notice) {
 				heard++
 				if n == missed {
 					<-held
