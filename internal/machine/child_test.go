@@ -23,7 +23,7 @@ func TestI5ACallerWaitsForAChildThatIsBeingUndone(t *testing.T) {
 	}
 	s := machine.New(p, store.Identity{Key: store.Key{Workflow: "w", ID: "x"}}, store.Fence{})
 	ended := func(state store.ExecutionState) machine.Event {
-		return machine.Delivered{Event: store.Event{Kind: store.ChildEnded, State: state}}
+		return machine.Delivered{Event: store.Event{Kind: store.ChildEnded, State: state, Revision: 1}}
 	}
 	for _, ev := range []machine.Event{machine.Begun{}, machine.Delivered{Event: store.Event{Kind: store.Cancel}}} {
 		d, err := machine.Decide(s, ev, time.Unix(1, 0))
