@@ -17,6 +17,8 @@
 --         whether dead waiters are left} when it does not wait
 --      or {2, place, number of the busy key, its owner or '', its remaining ms,
 --         whether its holder is foreign, whether dead waiters are left}
+--      or, most often, the same of a request for one key as a text: w, its place, the
+--         remaining ms and whether the holder is foreign, with spaces
 --      or {-1} when a later generation of the owner has a key, or it was revoked
 --      or {-2, for each edge of a deadlock: owner, lock, holder}
 --      or {-3, an error}
@@ -48,7 +50,7 @@ local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
   if liveness ~= '0' then
     call('SET', sub(KEYS[1], 1, -2) .. 'p:' .. ARGV[1], '', 'PX', liveness)
   end
-  return { 2, score, 1, holder, stands < 0 and -1 or stands - clock, foreign, 0 }
+  return format('w%.0f %.0f %d', score, stands < 0 and -1 or stands - clock, foreign)
 end
 
 -- Notes that an owner with a name has a lock. A list lives as long as the longest of

@@ -231,6 +231,5 @@ func (p *Provider) giveUpWait(ctx context.Context, victim *waiting, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.err, w.settled = err, true
-	close(w.done)
+	s.answer(w, w.holds, err)
 }

@@ -75,11 +75,12 @@ func (g *group) command(s *script, room int) []any {
 	return args
 }
 
-// names are the group's keys as the scripts take them: lock, queue, …
-func (g *group) names() []string {
-	names := make([]string, 0, 2*len(g.places))
+// appendNames adds the addresses of the group's keys as the scripts take them: lock,
+// queue, …
+func (g *group) appendNames(names []any) []any {
+	names = slices.Grow(names, 2*len(g.places))
 	for i := range g.places {
-		names = append(names, g.places[i].lock, g.places[i].queue)
+		names = append(names, &g.places[i].lock, &g.places[i].queue)
 	}
 	return names
 }

@@ -42,6 +42,8 @@ type Provider struct {
 	self     string
 	born     time.Time
 	requests atomic.Uint64
+	// lastShape is that of the last request: see shape.
+	lastShape atomic.Pointer[string]
 
 	waits *waits
 	clock clock // guarded by waits.mu

@@ -170,8 +170,7 @@ func (p *Provider) trailing(list []*share, reply []any, sent time.Time) error {
 	return nil
 }
 
-// command builds the call of a script for its shares. The names and arguments are
-// passed by their addresses, which go-redis follows: values would be copied.
+// command builds the call of a script for its shares.
 func (p *Provider) command(list []*share) []any {
 	s, names, room, successors := list[0].script, 0, 5+sharedKeys, 0
 	for _, sh := range list {
@@ -185,7 +184,7 @@ func (p *Provider) command(list []*share) []any {
 		args = append(args, &list[0].hub.shared[i])
 	}
 	for _, sh := range list {
-		args = appendArgs(args, sh.names)
+		args = append(args, sh.names...)
 	}
 	if s.self {
 		args = append(args, p.self)
@@ -194,14 +193,7 @@ func (p *Provider) command(list []*share) []any {
 		args = append(args, successors)
 	}
 	for _, sh := range list {
-		args = appendArgs(args, sh.args)
-	}
-	return args
-}
-
-func appendArgs(args []any, list []string) []any {
-	for i := range list {
-		args = append(args, &list[i])
+		args = append(args, sh.args...)
 	}
 	return args
 }

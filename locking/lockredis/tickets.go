@@ -37,36 +37,37 @@ func (p *Provider) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, 
 		return driver.Place{}, err
 	}
 	w := p.waits.readd(a)
-	if err := p.stateUntilEnd(ctx, a); err != nil {
+	got, err := p.stateUntilEnd(ctx, a)
+	if err != nil {
 		return driver.Place{}, fmt.Errorf("lockredis: enqueue: %w", err)
 	}
-	switch got := &a.got; got.kind {
+	switch got.kind {
 	case answerGranted:
-		p.waits.begin(w, got)
+		p.waits.begin(w, &got)
 		p.waits.offer(a.id, got.holds)
 		return driver.Place{Offered: true, Grant: driver.Grant{Holds: got.holds}}, nil
 	case answerWaiting:
-		p.waits.begin(w, got)
+		p.waits.begin(w, &got)
 		return driver.Place{}, nil
 	case answerBusy, answerRevoked, answerDeadlock:
 	}
 	p.waits.end(a.id)
-	_, err = p.final(a)
+	_, err = final(a, &got)
 	return driver.Place{}, err
 }
 
 // stateUntilEnd sends an ask until there is an answer, or ctx ends.
-func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) error {
+func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) (answer, error) {
 	for sent := 1; ; sent++ {
-		err := p.put(ctx, a)
+		got, err := p.put(ctx, a)
 		if err == nil || (!lost(err) && !passing(err)) {
-			return err
+			return got, err
 		}
 		if e := ended(ctx); e != nil {
-			return errors.Join(e, err)
+			return got, errors.Join(e, err)
 		}
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
-			return errors.Join(e, err)
+			return got, errors.Join(e, err)
 		}
 	}
 }
@@ -202,7 +203,7 @@ func (p *Provider) readClaim(a *ask, reply any, sent time.Time) (driver.Grant, e
 		return driver.Grant{}, driver.ErrNoOffer
 	}
 	holds := r.holds(a.req, a.group, sent)
-	if r.bad || len(r.list) > 0 {
+	if !r.whole() {
 		return driver.Grant{}, badReply(claimScript.name, reply)
 	}
 	p.waits.offer(a.id, holds)

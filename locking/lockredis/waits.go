@@ -12,10 +12,11 @@ import (
 // fields but for done are guarded by waits.mu until it is settled.
 type wait struct {
 	ask     *ask
-	done    chan struct{}    // closed when holds and err are final
+	done    chan struct{}    // gets something when holds and err are final
 	holds   []driver.Granted // of a ticket: what was offered to it when it ended
 	err     error
 	settled bool
+	dropped bool             // the caller does not wait any more
 	asked   time.Time        // it was surely not granted before
 	came    time.Time        // stating it again changes nothing
 	began   bool             // the server has said that it waits
@@ -77,8 +78,12 @@ func newWaits(wake func(time.Time), arm func(string)) *waits {
 
 // add enters a request that is about to be sent.
 func (s *waits) add(a *ask) *wait {
-	now := time.Now()
-	w := &wait{ask: a, done: make(chan struct{}), asked: now, came: now}
+	w := a.room
+	if w == nil {
+		w = &wait{}
+	}
+	w.ask, w.done, w.asked = a, getSignal(), time.Now()
+	w.came = w.asked
 	s.mu.Lock()
 	s.byID[a.id] = w
 	s.mu.Unlock()
@@ -94,6 +99,7 @@ func (s *waits) drop(w *wait) (settled bool) {
 		return true
 	}
 	s.remove(w)
+	w.dropped = true
 	return false
 }
 
@@ -112,7 +118,7 @@ func (s *waits) remove(w *wait) {
 
 // settle answers a wait, if it still is there. The successors are those that its grant
 // names.
-func (s *waits) settle(id string, holds []driver.Granted, successors []string, err error) {
+func (s *waits) settle(id string, holds []driver.Granted, successors reader, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.byID[id]
@@ -122,7 +128,7 @@ func (s *waits) settle(id string, holds []driver.Granted, successors []string, e
 	for i := range holds {
 		s.overtaken(holds[i].Key)
 	}
-	if len(successors) > 0 {
+	if successors.more() {
 		s.succeed(&holds[0], w.ask.req.TTL, successors)
 	}
 	s.finish(w, holds, err)
@@ -137,8 +143,17 @@ func (s *waits) finish(w *wait, holds []driver.Granted, err error) {
 		}
 	}
 	s.remove(w)
+	s.answer(w, holds, err)
+}
+
+// answer says to the caller of a wait, if he is still there, what has come of it. It
+// requires mu.
+func (s *waits) answer(w *wait, holds []driver.Granted, err error) {
+	if w.dropped {
+		return
+	}
 	w.holds, w.err, w.settled = holds, err, true
-	close(w.done)
+	w.done <- struct{}{} // it has room for one
 }
 
 // begin notes that the server has put a request into the queue.
@@ -156,18 +171,16 @@ func (s *waits) begin(w *wait, got *answer) {
 		s.queued.Add(1)
 		s.watch(w.ask.group)
 	}
-	for i, at := range w.ask.group.at {
-		if got.busy != nil && w.ask.req.Keys[at] == got.busy.Key {
-			s.see(w.ask.group.places[i].lock, got.left, got.alien)
-			if got.alien {
-				s.arm(w.ask.group.places[i].lock)
-			}
+	if got.kind == answerWaiting {
+		lock := w.ask.group.places[got.busy].lock
+		s.see(lock, got.left, got.alien)
+		if got.alien {
+			s.arm(lock)
 		}
 	}
 	if got.more {
 		s.wake(time.Now())
 	}
-	w.ask.got = answer{} // it waits long, and this is not needed any more
 }
 
 // watch requires mu.
@@ -199,7 +212,7 @@ func (s *waits) unwatch(g *group) {
 func (s *waits) busy(key, lock string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.successions[key]; l != nil && !l.closed && len(l.waiting) > 0 {
+	if l := s.successions[key]; l != nil && !l.closed && l.waiting.more() {
 		return true
 	}
 	v := s.watched[lock]
