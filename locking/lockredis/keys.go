@@ -1,6 +1,7 @@
 package lockredis
 
 import (
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type layout struct {
 	namespace, side string
 	slotted         bool                  // keys of different slots cannot be in one call
 	hubs            []atomic.Pointer[hub] // by slot; one where there are no slots
+	lones           lones
 }
 
 // hub has the keys that the locks of one call share.
@@ -60,7 +62,10 @@ func newLayout(namespace string, slotted bool) *layout {
 	if slotted {
 		hubs = rediskit.Slots
 	}
-	return &layout{namespace: namespace, side: side, slotted: slotted, hubs: make([]atomic.Pointer[hub], hubs)}
+	return &layout{
+		namespace: namespace, side: side, slotted: slotted, hubs: make([]atomic.Pointer[hub], hubs),
+		lones: lones{seed: maphash.MakeSeed()},
+	}
 }
 
 func (l *layout) hub(slot int) *hub {
