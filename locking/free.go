@@ -3,6 +3,7 @@ package locking
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -51,11 +52,7 @@ func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 	if len(sent) == 0 {
 		return make([]bool, len(list)), nil
 	}
-	records := make([]driver.Hold, len(sent))
-	for i, h := range sent {
-		records[i] = h.record
-	}
-	freed, err := hs.provider.driver.Release(ctx, records)
+	freed, err := hs.sendRelease(ctx, sent)
 	hs.left(sent, err)
 	if err != nil || len(sent) == len(list) {
 		return freed, err
@@ -68,6 +65,30 @@ func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 	}
 	return answers, nil
 }
+
+// records are lists of holds as providers take them.
+var records = sync.Pool{New: func() any { return new([]driver.Hold) }}
+
+// sendRelease asks the provider to release holds.
+func (hs *holds) sendRelease(ctx context.Context, list []*hold) ([]bool, error) {
+	own, ok := records.Get().(*[]driver.Hold)
+	if !ok {
+		own = new([]driver.Hold)
+	}
+	for _, h := range list {
+		*own = append(*own, h.record)
+	}
+	freed, err := hs.provider.driver.Release(ctx, *own)
+	if err == nil && cap(*own) <= recordsKept { // without an answer the call may still be under way
+		clear(*own)
+		*own = (*own)[:0]
+		records.Put(own)
+	}
+	return freed, err
+}
+
+// recordsKept is how long a list is at most that is used again.
+const recordsKept = 64
 
 // leave ends the local side of holds that are about to be released; it requires mu.
 func (hs *holds) leave(list []*hold, over *cancellations) {

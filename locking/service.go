@@ -221,9 +221,9 @@ func Keys(key string, more ...string) []string {
 }
 
 // normalize returns the keys sorted and each once, so that neither order nor
-// repetition means anything to a provider.
-func (s *Service) normalize(keys []string) ([]string, error) {
-	sorted := slices.Clone(keys)
+// repetition means anything to a provider. They are in the room where they fit.
+func (s *Service) normalize(room, keys []string) ([]string, error) {
+	sorted := append(room[:0], keys...)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
 	switch {

@@ -31,7 +31,8 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 	}
 	groups := p.keys.groups(req.Keys)
 	if len(groups) > 1 {
-		return p.acquireGroups(ctx, &req, groups, deadline)
+		own := req // so that most requests are copied once
+		return p.acquireGroups(ctx, &own, groups, deadline)
 	}
 	holds, err := p.take(ctx, &newRequest(&req, &groups[0], p.requestID()).ask, deadline)
 	if err != nil {

@@ -10,24 +10,29 @@ import (
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
-// The modes in which acquire.lua is asked.
+// mode is how acquire.lua is asked.
+type mode uint8
+
 const (
-	modeTry    = "try"
-	modeWait   = "wait"
-	modeTicket = "ticket"
+	modeTry mode = iota
+	modeWait
+	modeTicket
 )
+
+// modes are the words for it.
+var modes = [...]string{modeTry: "try", modeWait: "wait", modeTicket: "ticket"}
 
 // ask is a request as acquire.lua is asked: for the keys of one group.
 type ask struct {
 	req   *driver.Request
 	group *group
 	id    string // the same for as long as it is the same request
-	mode  string
-	place int64 // in the queue, once it has had one
+	place int64  // in the queue, once it has had one
+	room  *wait  // for its wait, where they were made in one piece
+	mode  mode
 	// unanswered says that it was sent without an answer: it may have been granted, and
 	// it may yet come to the server. Its end has to be said, whatever it is.
 	unanswered bool
-	room       *wait // for its wait, where they were made in one piece
 }
 
 // request is one call's ask for the keys of one group, with all it needs until it ends. It
@@ -123,7 +128,7 @@ func (p *Provider) shape(a *ask, now time.Time) *string {
 		class = classCompensation
 	}
 	var room [96]byte
-	b := append(room[:0], a.mode...)
+	b := append(room[:0], modes[a.mode]...)
 	for _, n := range [...]int64{millis(req.TTL), int64(len(a.group.at)), int64(len(req.Enclosing))} {
 		b = strconv.AppendInt(append(b, ' '), n, 10)
 	}

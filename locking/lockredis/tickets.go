@@ -143,7 +143,7 @@ func (s *waits) offer(id string, holds []driver.Granted) *wait {
 		return nil
 	}
 	s.unoffer(w)
-	w.offered = holds
+	w.holds, w.offered = holds, true
 	for i := range holds {
 		s.offers[offerKey{holds[i].Key, holds[i].Token}] = w
 	}
@@ -158,10 +158,21 @@ type offerKey struct {
 
 // unoffer forgets what is offered to a ticket; it requires mu.
 func (s *waits) unoffer(w *wait) {
-	for i := range w.offered {
-		delete(s.offers, offerKey{w.offered[i].Key, w.offered[i].Token})
+	if s.unlist(w) {
+		w.holds = nil
 	}
-	w.offered = nil
+}
+
+// unlist has what is offered to a ticket be found no longer; it requires mu.
+func (s *waits) unlist(w *wait) (offered bool) {
+	if !w.offered {
+		return false
+	}
+	for i := range w.holds {
+		delete(s.offers, offerKey{w.holds[i].Key, w.holds[i].Token})
+	}
+	w.offered = false
+	return true
 }
 
 // hadTurn ends the tickets whose offers were released, or were made full holds, other

@@ -1,6 +1,7 @@
 package lockredis
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,25 +14,22 @@ import (
 type wait struct {
 	ask     *ask
 	done    chan struct{}    // gets something when holds and err are final
-	holds   []driver.Granted // of a ticket: what was offered to it when it ended
+	holds   []driver.Granted // of a ticket: what is offered to it, or was when it ended
 	err     error
+	asked   time.Time // it was surely not granted before
 	settled bool
-	dropped bool             // the caller does not wait any more
-	asked   time.Time        // it was surely not granted before
-	came    time.Time        // stating it again changes nothing
-	began   bool             // the server has said that it waits
-	missed  bool             // it had not begun when all were stated again
-	offered []driver.Granted // what a ticket may claim
+	came    time.Time // stating it again changes nothing
+	dropped bool      // the caller does not wait any more
+	began   bool      // the server has said that it waits
+	missed  bool      // it had not begun when all were stated again
+	offered bool      // a ticket may claim the holds
 }
 
 // lapses says that a ticket's offer has surely ended on the server, or may have.
 func (w *wait) lapses(now time.Time) bool {
-	for i := range w.offered {
-		if u := w.offered[i].Until; !u.IsZero() && now.After(u) {
-			return true
-		}
-	}
-	return false
+	return w.offered && slices.ContainsFunc(w.holds, func(g driver.Granted) bool {
+		return !g.Until.IsZero() && now.After(g.Until)
+	})
 }
 
 // waits is who waits in this process, and on which locks.
@@ -106,10 +104,7 @@ func (s *waits) drop(w *wait) (settled bool) {
 // remove requires mu.
 func (s *waits) remove(w *wait) {
 	delete(s.byID, w.ask.id)
-	if w.offered != nil {
-		w.holds = w.offered
-	}
-	s.unoffer(w)
+	s.unlist(w)
 	if w.began {
 		s.queued.Add(-1)
 		s.unwatch(w.ask.group)
