@@ -42,7 +42,8 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 	return driver.Grant{Holds: holds}, nil
 }
 
-// requestID tells this process's requests from each other, and from all others.
+// requestID tells this process's requests from each other, and from all others: the
+// process, a point and a number.
 func (p *Provider) requestID() string {
 	var room [64]byte
 	b := append(append(room[:0], p.self...), '.')

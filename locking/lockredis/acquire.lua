@@ -12,7 +12,7 @@
 -- Returns for each request
 --      a token: all its keys were free, and are now its own for its time to live
 --      or {1, then for each key: token, joined, remaining ms (-1: none), offer; then the
---         requests of successors, if any}
+--         requests of successors, if any, without the name of their process}
 --      or {0, number of the busy key, its owner or '', its remaining ms (-1: none),
 --         whether dead waiters are left} when it does not wait
 --      or {2, place, number of the busy key, its owner or '', its remaining ms,
@@ -319,7 +319,7 @@ local function as_before(id, request)
     known[n + 1], known[n + 2] = r.token, 0
     known[n + 3], known[n + 4] = r.expires < 0 and -1 or r.expires - now, r.offer and 1 or 0
     for k = 1, r.successors and #r.successors or 0, 2 do -- there is one key
-      known[#known + 1] = r.successors[k]
+      known[#known + 1] = sub(r.successors[k], #request.process + 2)
     end
   end
   return known

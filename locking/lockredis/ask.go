@@ -56,7 +56,7 @@ func newRequest(req *driver.Request, g *group, id string) *request {
 type answer struct {
 	kind  answerKind
 	holds []driver.Granted // of the group's keys, in its order
-	// successors are the ids of those that a grant names.
+	// successors are the numbers of those that a grant names.
 	successors reader
 	busy       int           // the place in the group of the key that is busy
 	holder     string        // who has that, where the request does not wait

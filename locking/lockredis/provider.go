@@ -94,7 +94,7 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	if slotted {
 		p.self = "~" + p.self // see absent in queue.lua
 	}
-	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
+	p.waits = newWaits(p.self, p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
 	p.clock = clock{sent: map[uint64]mark{}, sweeping: map[*hub]struct{}{}, busy: map[string]bool{}}
 	p.crossing = newCrossing(p.keys)
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}

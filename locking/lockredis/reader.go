@@ -93,15 +93,15 @@ func (r *reader) holds(req *driver.Request, g *group, sent time.Time) []driver.G
 	return holds
 }
 
-// successors reads the ids of the requests that a grant of one key names, which are all
-// that is left.
-func (r *reader) successors(holds []driver.Granted) (ids reader) {
+// successors reads the numbers of the requests that a grant of one key names, which are
+// all that is left.
+func (r *reader) successors(holds []driver.Granted) (numbers reader) {
 	if len(holds) != 1 {
 		return reader{}
 	}
-	ids = *r
+	numbers = *r
 	for r.more() {
 		r.text()
 	}
-	return ids
+	return numbers
 }

@@ -31,7 +31,7 @@ type succession struct {
 	closes  time.Time
 	closed  bool
 	first   driver.Token
-	waiting reader // the ids of those whose turn is to come, in order
+	waiting reader // the numbers of those whose turn is to come, in order: see requestID
 	token   driver.Token
 	ttl     time.Duration // that the holder asked for
 	begun   []*wait       // the successors that have begun
@@ -75,7 +75,7 @@ func (s *waits) handOn(hold *driver.Hold) bool {
 	// The wall clock goes on while the machine sleeps.
 	open := now.Before(l.closes) && now.Round(0).Before(l.closes.Round(0)) && now.Before(l.until)
 	for open && !l.closed && l.waiting.more() {
-		w := s.byID[l.waiting.text()]
+		w := s.byNumber(l.waiting.text())
 		l.token++
 		if w == nil || len(w.ask.group.at) != 1 || w.ask.req.Keys[w.ask.group.at[0]] != hold.Key {
 			continue // it has ended, and has said so or will

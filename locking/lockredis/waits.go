@@ -37,6 +37,8 @@ func (w *wait) lapses(now time.Time) bool {
 // A wait is entered before its request is sent, so that a grant which overtakes
 // the answer finds it.
 type waits struct {
+	process string // the name of this one
+
 	mu      sync.Mutex
 	byID    map[string]*wait
 	watched map[string]*watched // by lock
@@ -66,12 +68,18 @@ type watched struct {
 	brief   bool // whoever had it last here had it for a moment only
 }
 
-func newWaits(wake func(time.Time), arm func(string)) *waits {
+func newWaits(process string, wake func(time.Time), arm func(string)) *waits {
 	return &waits{
-		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
+		process: process, byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
 		left: map[string]*leaving{}, offers: map[offerKey]*wait{}, successions: map[string]*succession{},
 		handingOn: handingOn, briefly: briefly,
 	}
+}
+
+// byNumber finds a wait by the number of its request: see requestID. It requires mu.
+func (s *waits) byNumber(number string) *wait {
+	var room [64]byte
+	return s.byID[string(append(append(append(room[:0], s.process...), '.'), number...))]
 }
 
 // add enters a request that is about to be sent.
