@@ -223,7 +223,8 @@ func Keys(key string, more ...string) []string {
 // normalize returns the keys sorted and each once, so that neither order nor
 // repetition means anything to a provider. They are in the room where they fit.
 func (s *Service) normalize(room, keys []string) ([]string, error) {
-	sorted := append(room[:0], keys...)
+	sorted := room[:0]
+	sorted = append(sorted, keys...)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
 	switch {

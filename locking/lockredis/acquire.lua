@@ -18,7 +18,8 @@
 --      or {2, place, number of the busy key, its owner or '', its remaining ms,
 --         whether its holder is foreign, whether dead waiters are left}
 --      or, most often, the same of a request for one key as a text: w, its place, the
---         remaining ms and whether the holder is foreign, with spaces
+--         remaining ms and whether the holder is foreign, with spaces; or its place
+--         alone, where the rest is what the text before said
 --      or {-1} when a later generation of the owner has a key, or it was revoked
 --      or {-2, for each edge of a deadlock: owner, lock, holder}
 --      or {-3, an error}
@@ -26,6 +27,9 @@
 --
 -- A request that is sent again is found by its id and answered as it stands.
 --include plain.lua
+-- The lock of which the last text has told: in one call its holder does not change.
+local said
+
 -- Puts a request at the end of the queue of its one key, which another has. Its
 -- owner makes no other, so it closes no circle. False: that is not all there is to do.
 local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
@@ -50,6 +54,10 @@ local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
   if liveness ~= '0' then
     call('SET', sub(KEYS[1], 1, -2) .. 'p:' .. ARGV[1], '', 'PX', liveness)
   end
+  if said == lock then
+    return score
+  end
+  said = lock
   return format('w%.0f %.0f %d', score, stands < 0 and -1 or stands - clock, foreign)
 end
 

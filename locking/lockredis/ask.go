@@ -38,11 +38,10 @@ type ask struct {
 // request is one call's ask for the keys of one group, with all it needs until it ends. It
 // is made in one piece, since a lock that many want is asked for often.
 type request struct {
-	ask
-
+	ask  ask
 	req  driver.Request
 	wait wait
-	hold [1]driver.Granted // what it is granted, most often
+	hold [1]driver.Granted // room for what it is granted
 }
 
 func newRequest(req *driver.Request, g *group, id string) *request {
@@ -91,9 +90,9 @@ func (p *Provider) put(ctx context.Context, a *ask) (answer, error) {
 	if err := p.ask(ctx, p.lane(a), sh); err != nil {
 		return answer{}, err
 	}
-	reply := sh.answers[0]
+	got, err := p.readAnswer(a, sh, sent)
 	sh.done()
-	return p.readAnswer(a, reply, sent)
+	return got, err
 }
 
 // crowd is how many wait here for a lock when its next release is soon to be sent.
@@ -186,12 +185,18 @@ func badReply(script string, reply any) error {
 }
 
 // readAnswer reads what acquire.lua answered.
-func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) (got answer, err error) {
-	if text, ok := reply.(string); ok {
-		if strings.HasPrefix(text, "w") {
-			return p.readPlace(a, text, sent)
+func (p *Provider) readAnswer(a *ask, sh *share, sent time.Time) (got answer, err error) {
+	reply := sh.answers[0]
+	switch v := reply.(type) {
+	case int64:
+		got, err = p.readPlace(a, sh.said, sent)
+		got.place = v
+		return got, err
+	case string:
+		if isPlace(v) {
+			return p.readPlace(a, v, sent)
 		}
-		return readToken(a, text, sent)
+		return readToken(a, v, sent)
 	}
 	list, ok := reply.([]any)
 	if !ok || len(list) == 0 {
@@ -244,10 +249,13 @@ func (p *Provider) toldOfLife(a *ask, sent time.Time) {
 	}
 }
 
+// isPlace tells the text for a request that waits from a token.
+func isPlace(text string) bool { return strings.HasPrefix(text, "w") }
+
 // readPlace reads the answer to a request that waits for its one key, as most do: their
 // answers are kept small.
 func (p *Provider) readPlace(a *ask, text string, sent time.Time) (answer, error) {
-	place, rest, _ := strings.Cut(text[1:], " ")
+	place, rest, _ := strings.Cut(strings.TrimPrefix(text, "w"), " ")
 	left, alien, _ := strings.Cut(rest, " ")
 	at, err := strconv.ParseInt(place, 10, 64)
 	lapses, e := strconv.ParseInt(left, 10, 64)

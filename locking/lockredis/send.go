@@ -162,10 +162,15 @@ func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.C
 	if err == nil && list[0].script.trailing > 0 {
 		err = p.trailing(list, reply, sent)
 	}
+	var said string
 	for _, s := range list {
 		s.err, s.answers = err, nil
 		if err == nil {
 			s.answers, reply = reply[:s.count], reply[s.count:]
+			if text, ok := s.answers[0].(string); ok && isPlace(text) {
+				said = text
+			}
+			s.said = said
 		}
 	}
 }

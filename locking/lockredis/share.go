@@ -20,7 +20,8 @@ type share struct {
 	company int
 
 	answers []any
-	more    bool // dead waiters are left
+	said    string // the last text for one that waits among the answers so far: see acquire.lua
+	more    bool   // dead waiters are left
 	err     error
 
 	wake chan struct{} // gets something when it has been answered
