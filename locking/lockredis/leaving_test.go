@@ -37,6 +37,12 @@ func TestARequestThatComesAfterItsEndIsRefused(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			late.happens(t)
+			redistest.Eventually(t, 5*time.Second, func() string {
+				if len(r.redis.Keys(bg, hubName("x:*")).Val()) == 0 {
+					return "the server has not heard of the request's end"
+				}
+				return ""
+			})
 			late.goOn(t)
 			for _, k := range req.Keys {
 				if n := r.redis.ZCard(bg, queueName(k)).Val(); n != 0 {
