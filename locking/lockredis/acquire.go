@@ -34,11 +34,13 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 		own := req // so that most requests are copied once
 		return p.acquireGroups(ctx, &own, groups, deadline)
 	}
+	who := p.masters.whoHas(ctx, groups[0].hub)
 	holds, err := p.take(ctx, &newRequest(&req, &groups[0], p.requestID()).ask, deadline)
 	if err != nil {
 		return driver.Grant{}, err
 	}
 	p.owe(groups[0].hub, len(holds), req.TTL)
+	p.watch(groups[0].hub, holds, who)
 	return driver.Grant{Holds: holds}, nil
 }
 

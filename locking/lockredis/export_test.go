@@ -25,6 +25,9 @@ func (p *Provider) HoldPipe() (queued func() int, release func()) {
 	return queued, release
 }
 
+// WhoSHA is the name of the script by which a node of a cluster is asked who it is.
+var WhoSHA = whoScript.sha
+
 // Waiting is how many requests of this process the server has put into a queue, as
 // far as the process knows.
 func (p *Provider) Waiting() int64 { return p.waits.queued.Load() }

@@ -41,6 +41,7 @@ type hub struct {
 	// nanoseconds of this process's clock.
 	announced atomic.Int64
 	sweep     sweep
+	incumbent incumbent
 	// mark is when the last mark was sent that has come back from this hub: a grant of
 	// its locks that comes after it in the stream was made later. What the nodes of a
 	// cluster tell has no common order. It is guarded by waits.mu.

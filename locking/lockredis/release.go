@@ -21,6 +21,7 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 		return nil, err
 	}
 	defer p.life.leave()
+	p.masters.released(holds)
 	if len(holds) == 1 && p.waits.handOn(&holds[0]) {
 		return []bool{true}, nil
 	}

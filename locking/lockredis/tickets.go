@@ -82,12 +82,15 @@ func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, er
 	if err != nil {
 		return driver.Grant{}, err
 	}
+	who := p.masters.whoHas(ctx, a.group.hub)
 	for sent := 1; ; sent++ {
 		began := time.Now()
 		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 6),
 			a.id, t.Owner, millis(t.TTL), t.Generation.Epoch, t.Generation.Attempt, p.self))
 		if err == nil {
-			return p.readClaim(a, reply, began)
+			grant, err := p.readClaim(a, reply, began)
+			p.watch(a.group.hub, grant.Holds, who)
+			return grant, err
 		}
 		if !lost(err) && !passing(err) {
 			return driver.Grant{}, fmt.Errorf("lockredis: claim: %w", err)
