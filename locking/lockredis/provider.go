@@ -158,6 +158,7 @@ func (p *Provider) Close(ctx context.Context) error {
 	}
 	p.waits.mu.Unlock()
 	p.masters.stop()
+	p.leaveLast(ctx)
 	p.unpublish(ctx)
 	return errors.Join(p.push.close(), p.track.close(), p.closeClient())
 }
