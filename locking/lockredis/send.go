@@ -232,8 +232,10 @@ var argLists = sync.Pool{New: func() any { return new([]any) }}
 // argsKept is how long a list is at most that is used again.
 const argsKept = 2048
 
-// called gives the memory of a call back. A client that is not ours may have hooks, which
-// may keep the command.
+// called gives the memory of a call back whose command has been answered, and whose arguments
+// nobody reads any more: what is sent again, with the source of the script, has a list of its
+// own. A command without an answer may still be written. A client that is not ours may have
+// hooks, which may keep the command.
 func (p *Provider) called(args *[]any, err error) {
 	if err != nil || !p.own || cap(*args) > argsKept {
 		return

@@ -45,7 +45,12 @@ func newShare(s *script, g *group, count int) *share {
 }
 
 // done gives the memory back. It is for the caller who has read the answers, and must not be
-// called unless there are: what got none may still be under way.
+// called unless there are: what got none may still be under way, in a queue of the pipe, or
+// in the hands of the one who sends it and who will signal its wake.
+//
+// Nobody else reads it then: who sends a share looks at it for the last time before he
+// signals its wake, and that signal was taken. Commands have its names and arguments, never
+// its rooms.
 func (s *share) done() {
 	*s = share{wake: s.wake}
 	shares.Put(s)
@@ -69,7 +74,8 @@ func getSignal() chan struct{} {
 	return c
 }
 
-// putSignal takes a channel back that nobody else has.
+// putSignal takes a channel back that nobody will send to any more: see waits.answer, which
+// sends once at most, and only to a wait that has not been dropped.
 func putSignal(c chan struct{}) {
 	select {
 	case <-c:
