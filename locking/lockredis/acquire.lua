@@ -58,7 +58,7 @@ local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
     return score
   end
   said = lock
-  return format('w%.0f %.0f %d', score, stands < 0 and -1 or stands - clock, foreign)
+  return format('w%.0f %.0f %d', score, stands < 0 and -1 or math.max(stands - clock, 0), foreign)
 end
 
 -- Notes that an owner with a name has a lock. A list lives as long as the longest of
@@ -325,7 +325,7 @@ local function as_before(id, request)
     end
     local n = #known
     known[n + 1], known[n + 2] = r.token, 0
-    known[n + 3], known[n + 4] = r.expires < 0 and -1 or r.expires - now, r.offer and 1 or 0
+    known[n + 3], known[n + 4] = remaining(r.expires), r.offer and 1 or 0
     for k = 1, r.successors and #r.successors or 0, 2 do -- there is one key
       known[#known + 1] = sub(r.successors[k], #request.process + 2)
     end

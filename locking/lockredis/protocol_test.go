@@ -255,6 +255,25 @@ func TestALostReplyOfAnAcquireIsTheSameGrantWhenItIsAskedAgain(t *testing.T) {
 	}
 }
 
+// The clock of a script goes on while it runs, the one by which keys lapse does not: on a busy
+// machine a lock may still be there whose end is over by the script's. The scripts that are
+// broken here have a clock that is far ahead.
+func TestALockThatLapsesWhileItIsAskedForAgainIsNotToldToLastForEver(t *testing.T) {
+	lockredis.Plant(t, lockredis.Fault{
+		File: "queue.lua",
+		Old:  "local now = math.floor(micros / 1000)\n",
+		New:  "local now = math.floor(micros / 1000) + (redis.call('EXISTS', 'ahead') == 1 and 60000 or 0)\n",
+	})
+	r, proxy := newProxyRig(t)
+	r.redis.Set(bg, "ahead", 1, 0)
+	proxy.dropReplies(1)
+	g := r.take("me", 30*time.Second, "k") // by the part of the script that has another clock
+	proxy.dropped(t)
+	if end := g.Holds[0].Until; end.IsZero() || end.After(time.Now()) {
+		t.Errorf("it is told to last until %s", end)
+	}
+}
+
 func TestAnAcquireThatNeverGetsAnAnswerLeavesNothing(t *testing.T) {
 	t.Parallel()
 	r, proxy := newProxyRig(t)
