@@ -19,8 +19,10 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // release takes one handle from each hold, and frees those that have none left,
-// which it returns. It answers false when one of them was gone.
+// which it returns. It answers false when one of them was gone. A hold that has none left is
+// on its way at once: a handle that is made meanwhile is one of the next hold.
 func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, there bool, err error) {
+	var over cancellations
 	hs.mu.Lock()
 	shared := 0
 	for _, h := range list {
@@ -31,8 +33,10 @@ func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, ther
 	if freed = list; shared > 0 {
 		freed = slices.DeleteFunc(slices.Clone(list), func(h *hold) bool { return h.handles > 0 })
 	}
+	sent := hs.depart(freed, &over)
 	hs.mu.Unlock()
-	answers, err := hs.freeAll(ctx, freed)
+	over.tell()
+	answers, err := hs.freeDeparted(ctx, freed, sent)
 	return freed, all(answers), err
 }
 
@@ -40,15 +44,25 @@ func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, ther
 // that was abandoned is left to its lease.
 func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 	var over cancellations
-	abandoned := func(h *hold) bool { return h.abandoned }
-	sent := list
 	hs.mu.Lock()
-	if slices.ContainsFunc(list, abandoned) {
-		sent = slices.DeleteFunc(slices.Clone(list), abandoned)
-	}
-	hs.leave(sent, &over)
+	sent := hs.depart(list, &over)
 	hs.mu.Unlock()
 	over.tell()
+	return hs.freeDeparted(ctx, list, sent)
+}
+
+// depart ends the local side of holds, and returns those that are to be freed. It requires mu.
+func (hs *holds) depart(list []*hold, over *cancellations) (sent []*hold) {
+	abandoned := func(h *hold) bool { return h.abandoned }
+	if sent = list; slices.ContainsFunc(list, abandoned) {
+		sent = slices.DeleteFunc(slices.Clone(list), abandoned)
+	}
+	hs.leave(sent, over)
+	return sent
+}
+
+// freeDeparted frees what has been sent off of a list, and answers for each of that.
+func (hs *holds) freeDeparted(ctx context.Context, list, sent []*hold) ([]bool, error) {
 	if len(sent) == 0 {
 		return make([]bool, len(list)), nil
 	}
