@@ -84,11 +84,11 @@ func (s *Service) newLock(ctx context.Context, keys []string, o *options) (*Lock
 	if err != nil {
 		return nil, err
 	}
-	sorted, err := s.normalize(keys)
-	if err != nil {
+	l := &Lock{provider: p, parent: ctx}
+	if l.keys, err = s.normalize(l.key[:], keys); err != nil {
 		return nil, err
 	}
-	return &Lock{provider: p, keys: sorted, parent: ctx}, nil
+	return l, nil
 }
 
 // jobOwnerPrefix begins the owner of the locks of one job. Such an owner makes one
@@ -184,7 +184,7 @@ func (l *Lock) begin(a *ask) error {
 func (l *Lock) taken(ctx context.Context, a *ask, grant driver.Grant, err error) (*Lock, error) {
 	hs := l.provider.holds
 	if err == nil {
-		l.own, err = hs.accept(ctx, a, grant)
+		l.own, err = hs.accept(ctx, a, grant, l.hold[:])
 	}
 	hs.settle(&a.req)
 	if err != nil {

@@ -43,7 +43,7 @@ func (s *Service) ForceRelease(ctx context.Context, key, owner string, token Tok
 	if err != nil {
 		return false, err
 	}
-	if _, err := s.normalize([]string{key}); err != nil {
+	if _, err := s.normalize(nil, []string{key}); err != nil {
 		return false, err
 	}
 	switch {

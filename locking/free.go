@@ -3,6 +3,7 @@ package locking
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -18,8 +19,10 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // release takes one handle from each hold, and frees those that have none left,
-// which it returns. It answers false when one of them was gone.
+// which it returns. It answers false when one of them was gone. A hold that has none left is
+// on its way at once: a handle that is made meanwhile is one of the next hold.
 func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, there bool, err error) {
+	var over cancellations
 	hs.mu.Lock()
 	shared := 0
 	for _, h := range list {
@@ -30,8 +33,10 @@ func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, ther
 	if freed = list; shared > 0 {
 		freed = slices.DeleteFunc(slices.Clone(list), func(h *hold) bool { return h.handles > 0 })
 	}
+	sent := hs.depart(freed, &over)
 	hs.mu.Unlock()
-	answers, err := hs.freeAll(ctx, freed)
+	over.tell()
+	answers, err := hs.freeDeparted(ctx, freed, sent)
 	return freed, all(answers), err
 }
 
@@ -39,23 +44,29 @@ func (hs *holds) release(ctx context.Context, list []*hold) (freed []*hold, ther
 // that was abandoned is left to its lease.
 func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 	var over cancellations
-	abandoned := func(h *hold) bool { return h.abandoned }
-	sent := list
 	hs.mu.Lock()
-	if slices.ContainsFunc(list, abandoned) {
-		sent = slices.DeleteFunc(slices.Clone(list), abandoned)
-	}
-	hs.leave(sent, &over)
+	sent := hs.depart(list, &over)
 	hs.mu.Unlock()
 	over.tell()
+	return hs.freeDeparted(ctx, list, sent)
+}
+
+// depart ends the local side of holds, and returns those that are to be freed. It requires mu.
+func (hs *holds) depart(list []*hold, over *cancellations) (sent []*hold) {
+	abandoned := func(h *hold) bool { return h.abandoned }
+	if sent = list; slices.ContainsFunc(list, abandoned) {
+		sent = slices.DeleteFunc(slices.Clone(list), abandoned)
+	}
+	hs.leave(sent, over)
+	return sent
+}
+
+// freeDeparted frees what has been sent off of a list, and answers for each of that.
+func (hs *holds) freeDeparted(ctx context.Context, list, sent []*hold) ([]bool, error) {
 	if len(sent) == 0 {
 		return make([]bool, len(list)), nil
 	}
-	records := make([]driver.Hold, len(sent))
-	for i, h := range sent {
-		records[i] = h.record
-	}
-	freed, err := hs.provider.driver.Release(ctx, records)
+	freed, err := hs.sendRelease(ctx, sent)
 	hs.left(sent, err)
 	if err != nil || len(sent) == len(list) {
 		return freed, err
@@ -68,6 +79,30 @@ func (hs *holds) freeAll(ctx context.Context, list []*hold) ([]bool, error) {
 	}
 	return answers, nil
 }
+
+// records are lists of holds as providers take them.
+var records = sync.Pool{New: func() any { return new([]driver.Hold) }}
+
+// sendRelease asks the provider to release holds.
+func (hs *holds) sendRelease(ctx context.Context, list []*hold) ([]bool, error) {
+	own, ok := records.Get().(*[]driver.Hold)
+	if !ok {
+		own = new([]driver.Hold)
+	}
+	for _, h := range list {
+		*own = append(*own, h.record)
+	}
+	freed, err := hs.provider.driver.Release(ctx, *own)
+	if err == nil && cap(*own) <= recordsKept { // without an answer the call may still be under way
+		clear(*own)
+		*own = (*own)[:0]
+		records.Put(own)
+	}
+	return freed, err
+}
+
+// recordsKept is how long a list is at most that is used again.
+const recordsKept = 64
 
 // leave ends the local side of holds that are about to be released; it requires mu.
 func (hs *holds) leave(list []*hold, over *cancellations) {

@@ -3,6 +3,7 @@ package locking
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,9 +60,9 @@ func newHolds(p *provider, log *slog.Logger) *holds {
 }
 
 // accept enters what was granted, and counts a handle for each key. A request that
-// crossed with releases is sent again.
-func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hold, error) {
-	got, crossed := hs.enter(grant, a)
+// crossed with releases is sent again. The holds are in the room where they fit.
+func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant, room []*hold) ([]*hold, error) {
+	got, crossed := hs.enter(grant, a, room)
 	req, had := a.req, []*hold(nil)
 	for crossed != nil {
 		had = append(had, got...)
@@ -79,7 +80,7 @@ func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hol
 			hs.giveBack(ctx, had)
 			return nil, err
 		}
-		got, crossed = hs.enter(grant, a)
+		got, crossed = hs.enter(grant, a, room)
 	}
 	hs.uncount(had) // holds that a former round entered were joined again by the last
 	return got, nil
@@ -87,9 +88,9 @@ func (hs *holds) accept(ctx context.Context, a *ask, grant driver.Grant) ([]*hol
 
 // enter records a grant. Where it crossed with a release, it returns the channel
 // of that release, and the holds it did enter.
-func (hs *holds) enter(grant driver.Grant, a *ask) (got []*hold, crossed <-chan struct{}) {
+func (hs *holds) enter(grant driver.Grant, a *ask, room []*hold) (got []*hold, crossed <-chan struct{}) {
 	var over cancellations
-	got = make([]*hold, 0, len(grant.Holds))
+	got = slices.Grow(room[:0], len(grant.Holds))
 	now := hs.clock.read()
 	hs.mu.Lock()
 	for i := range grant.Holds {

@@ -45,7 +45,7 @@ func (s *Service) Inspect(ctx context.Context, key string, opts ...InspectOption
 	if err != nil {
 		return State{}, err
 	}
-	if _, err := s.normalize([]string{key}); err != nil {
+	if _, err := s.normalize(nil, []string{key}); err != nil {
 		return State{}, err
 	}
 	state, err := p.Inspect(ctx, key, o.waiters)

@@ -33,6 +33,9 @@ type Lock struct {
 	watch    *watch // guarded by holds.mu; nil: nobody asked for it
 	finished bool   // guarded by holds.mu: the handle counts for nothing any more
 
+	key  [1]string // where keys is, if it is one
+	hold [1]*hold  // and own
+
 	mu       sync.Mutex
 	released bool // the handles are no longer counted
 	freed    bool // and the provider has answered

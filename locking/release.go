@@ -22,7 +22,7 @@ func (s *Service) Release(ctx context.Context, keys []string, opts ...ReleaseOpt
 	if err != nil {
 		return false, err
 	}
-	sorted, err := s.normalize(keys)
+	sorted, err := s.normalize(nil, keys)
 	if err != nil {
 		return false, err
 	}

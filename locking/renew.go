@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"net"
 	"slices"
 	"time"
@@ -15,9 +16,11 @@ import (
 const (
 	// renewBatch is how many locks one command renews.
 	renewBatch = 100
-	// renewRetry is the pause after a renewal that got no answer. The holds stay
-	// until their true end, however long the provider cannot be reached.
-	renewRetry = 250 * time.Millisecond
+	// renewRetry is the pause after a renewal that got no answer, but shortly before the
+	// end, when there is no time for it, and renewRetryLeast what it is then. The holds
+	// stay until their true end, however long the provider cannot be reached.
+	renewRetry      = 250 * time.Millisecond
+	renewRetryLeast = 10 * time.Millisecond
 	// renewPatience bounds one command, so that one that gets no answer is sent
 	// again while there is time.
 	renewPatience = 3 * time.Second
@@ -45,13 +48,26 @@ func (h *hold) renewable(now reading) (ttl time.Duration, ok bool) {
 }
 
 // renewals are holds that are due, by what one command can renew together. Offers
-// stand apart, since they end soon, and so do those whose last extension got no answer: a
-// command waits for the slowest of its answers.
+// stand apart, since they end soon, and so do those whose last extension got no answer, by
+// how soon they end: a command waits for the slowest of its answers.
 type renewals map[renewal][]*hold
 
 type renewal struct {
-	ttl           time.Duration
-	offer, silent bool
+	ttl   time.Duration
+	offer bool
+	hurry int // 0: the last extension got an answer
+}
+
+// hurry is the same for holds without an answer whose ends are about as far away. It
+// requires mu.
+func (h *hold) hurry(now reading) int {
+	switch {
+	case !h.failed:
+		return 0
+	case h.until.never():
+		return 1
+	}
+	return 2 + bits.Len64(uint64(max(h.until.mono.sub(now.mono).Milliseconds(), 0)))
 }
 
 // add takes a hold that is due; it requires mu.
@@ -64,7 +80,7 @@ func (r *renewals) add(h *hold, now reading) {
 	if *r == nil {
 		*r = make(renewals)
 	}
-	kind := renewal{ttl, h.offer, h.failed}
+	kind := renewal{ttl, h.offer, h.hurry(now)}
 	(*r)[kind] = append((*r)[kind], h)
 }
 
@@ -128,17 +144,18 @@ func (hs *holds) renewPart(ctx context.Context, r *round, kind renewal, list []*
 	}
 }
 
-// extendOnce sends one command.
+// extendOnce sends one command. What has to be answered soon is not waited for until the
+// holds end: some may be answered that wait for others.
 func (hs *holds) extendOnce(ctx context.Context, kind renewal, list []*hold) (held bool, open []*hold, err error) {
 	patience := renewPatience
 	if kind.ttl > 0 {
 		patience = min(patience, kind.ttl/3)
 	}
-	if kind.offer {
+	if kind.offer || kind.hurry > 0 {
 		now := hs.clock.read()
 		hs.mu.Lock()
 		for _, h := range list {
-			if !h.until.never() {
+			if !h.until.never() && h.cause == nil {
 				patience = min(patience, max(h.until.mono.sub(now.mono)/3, time.Millisecond))
 			}
 		}
@@ -238,7 +255,11 @@ func (hs *holds) postpone(list []*hold) {
 	for _, h := range list {
 		if h.cause == nil {
 			h.failed = true
-			h.renewAt = now.mono.add(renewRetry)
+			pause := renewRetry
+			if !h.until.never() {
+				pause = min(pause, max(h.until.mono.sub(now.mono)/4, renewRetryLeast))
+			}
+			h.renewAt = now.mono.add(pause)
 			hs.schedule(h)
 		}
 	}

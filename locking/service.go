@@ -221,9 +221,10 @@ func Keys(key string, more ...string) []string {
 }
 
 // normalize returns the keys sorted and each once, so that neither order nor
-// repetition means anything to a provider.
-func (s *Service) normalize(keys []string) ([]string, error) {
-	sorted := slices.Clone(keys)
+// repetition means anything to a provider. They are in the room where they fit.
+func (s *Service) normalize(room, keys []string) ([]string, error) {
+	sorted := room[:0]
+	sorted = append(sorted, keys...)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
 	switch {

@@ -70,7 +70,7 @@ func (t Tickets) Check(provider string, keys []string) (id string, sorted []stri
 	if err != nil {
 		return "", nil, false, err
 	}
-	sorted, err = t.s.normalize(keys)
+	sorted, err = t.s.normalize(nil, keys)
 	return p.id, sorted, p.info.ProcessLocal, err
 }
 
@@ -175,7 +175,7 @@ func (p *provider) collect(ctx context.Context, req driver.Request, t terms, cal
 	if err != nil {
 		return nil, p.explain(ctx, req.Keys, 0, err)
 	}
-	got, err := p.holds.accept(ctx, a, grant)
+	got, err := p.holds.accept(ctx, a, grant, nil)
 	if err != nil {
 		return nil, p.explain(ctx, req.Keys, 0, err)
 	}

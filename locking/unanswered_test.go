@@ -3,12 +3,14 @@ package locking_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/lockstep-dev/lockstep/internal/runctx"
 	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
@@ -131,6 +133,75 @@ func TestShortLeasesStayBesideOneWhoseServerHangs(t *testing.T) {
 			}
 			cause(t, l.Keys()[0], l, want)
 		}
+	})
+}
+
+func TestAHoldThatHadNoAnswerOnceIsHeldBesideOneWhoseServerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := service(t)
+		slow := true
+		p.silent = func(ctx context.Context, h driver.Hold) error {
+			switch {
+			case h.Key == "k0":
+				<-ctx.Done()
+				return ctx.Err()
+			case slow:
+				slow = false
+				return io.EOF
+			}
+			return nil
+		}
+		locks := many(t, s, 2, 1500*time.Millisecond)
+		time.Sleep(time.Minute)
+		cause(t, "whose server hangs", locks[0], locking.ErrLockLost)
+		cause(t, "without an answer once", locks[1], nil)
+	})
+}
+
+// The provider is back, and slow, while ever another of the locks is about to end.
+func TestHoldsThatAreAboutToEndCostTheOthersNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := service(t)
+		start := time.Now()
+		p.extend = func(ctx context.Context, _ time.Duration, _ []driver.Hold) error {
+			if d := time.Since(start); d > 9*time.Second && d < 29500*time.Millisecond {
+				return io.EOF
+			}
+			select {
+			case <-time.After(200 * time.Millisecond):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		var locks []*locking.Lock
+		step := runctx.NewRoot("store", "run", 1, 30*time.Second).Attempt("step", 1)
+		for i := range 100 { // they end from 30 s to 35 s
+			l, err := s.TryAcquire(runctx.WithScope(t.Context(), step), locking.Keys(fmt.Sprint("k", i)))
+			wantError(t, err, nil)
+			locks = append(locks, l)
+			time.Sleep(50 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		held := 0
+		for _, l := range locks {
+			if l.Context().Err() == nil {
+				held++
+			}
+		}
+		if held < 70 {
+			t.Errorf("%d of 100 are held, want all that had more than a second to go", held)
+		}
+	})
+}
+
+func TestAShortLeaseIsTriedAgainInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, _ := service(t)
+		p.silent = withoutAnswer("k0", time.Now().Add(70*time.Millisecond))
+		l := many(t, s, 1, 200*time.Millisecond)[0]
+		time.Sleep(time.Minute)
+		cause(t, "renewed at the second try", l, nil)
 	})
 }
 

@@ -140,7 +140,9 @@ func (c *Config) together(ctx context.Context, addr string, processes int, repor
 	list := c.candidates(func(l locks.Candidate) bool { return l.Together })
 	window := 6 * c.Slice
 	rounds := make([][]round, len(list))
+	var stalls measure.Stalls
 	err := measure.Interleave(max(c.Rounds/3, 1), len(list), func(n, i int) error {
+		stalls.Add(measure.WatchStalls(c.Slice / 3)) // nothing else runs now
 		name := list[i].Name
 		t, err := oneContest(ctx, contest{
 			Candidate: name, Addr: addr, Key: "together:" + name + ":" + strconv.Itoa(processes) + ":" + strconv.Itoa(n),
@@ -155,12 +157,17 @@ func (c *Config) together(ctx context.Context, addr string, processes int, repor
 	if err != nil {
 		return err
 	}
-	part := Contended{Processes: processes, Callers: callersTogether}
+	part := Contended{Processes: processes, Callers: callersTogether, Stalls: stallsOf(stalls)}
 	for i, l := range list {
 		part.Rows = append(part.Rows, togetherRow(l, rounds[i]))
 	}
 	report.Contended = append(report.Contended, part)
 	return nil
+}
+
+// stallsOf is what was seen of the machine in all rounds.
+func stallsOf(s measure.Stalls) Stalls {
+	return Stalls{PerSecond: s.PerSecond(), Longest: micros(s.Longest), Watched: micros(s.Watched)}
 }
 
 // round are the figures of one contest.

@@ -56,6 +56,16 @@ type Contended struct {
 	Processes int            `json:"processes"`
 	Callers   int            `json:"callers"`
 	Rows      []ContendedRow `json:"rows"`
+	Stalls    Stalls         `json:"stalls"`
+}
+
+// Stalls are the machine's own, seen between the turns of the candidates while nothing
+// else ran: a goroutine that does nothing but read the clock was not run for a
+// millisecond or longer. Every candidate's longest waits have them, too.
+type Stalls struct {
+	PerSecond float64 `json:"perSecond"`
+	Longest   float64 `json:"longest"`
+	Watched   float64 `json:"watched"`
 }
 
 // ContendedRow is one candidate there.

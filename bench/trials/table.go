@@ -53,6 +53,9 @@ func printContended(out io.Writer, part Contended) {
 			thousandths(r.Jain), thousandths(r.JainBriefly), decimal(r.Commands), number(r.Allocations), strconv.Itoa(r.Unserved), strconv.Itoa(r.Failures))
 	}
 	t.end()
+	fmt.Fprintf(out, "  stalls of this machine: %.1f/s of >= %s, longest %s "+
+		"(a goroutine that does nothing but read the clock, watched for %.1f s between the turns, while nothing else ran)\n",
+		part.Stalls.PerSecond, measure.StallLeast, span(part.Stalls.Longest), part.Stalls.Watched/1e6)
 }
 
 func printManyKeys(out io.Writer, rows []ManyKeysRow) {

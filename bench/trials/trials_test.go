@@ -59,6 +59,14 @@ func TestAQuickRunMeasuresEverythingAndJudgesEachBudget(t *testing.T) {
 			t.Errorf("no row of %s", c.Name)
 		}
 	}
+	if n := strings.Count(text.String(), "\n  stalls of this machine: "); n != 2 {
+		t.Errorf("%d contended tables tell of the machine's stalls, want both", n)
+	}
+	for _, part := range report.Contended {
+		if part.Stalls.Watched <= 0 {
+			t.Errorf("%d processes: the machine was not watched", part.Processes)
+		}
+	}
 	if t.Failed() {
 		t.Log(text.String())
 	}

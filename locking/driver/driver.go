@@ -70,6 +70,8 @@ type Provider interface {
 	// answers for each in turn whether it was freed. An error means that nothing
 	// is known of any of them; the call may then be repeated, and a hold that the
 	// first call freed may count as freed by the second.
+	//
+	// When it has answered it keeps nothing of the list, which its caller uses again.
 	Release(ctx context.Context, holds []Hold) ([]bool, error)
 
 	// ReleaseAll frees every hold of the owner and says how many there were.

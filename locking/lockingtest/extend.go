@@ -96,8 +96,9 @@ func extendComparesHolds(r *rig) {
 }
 
 func extendAnswersInOrder(r *rig) {
-	taken := r.take(lasting(ask("owner", "a", "c", "d"), moment))
-	end := time.Now().Add(moment)
+	const long = 4 * moment // over slots of a cluster it takes several calls, one after the other
+	taken := r.take(lasting(ask("owner", "a", "c", "d"), long))
+	end := time.Now().Add(long)
 	lost := driver.Hold{Key: "b", Owner: "owner", Token: taken[0].Token}
 	got, err := r.p.Extend(r.ctx, forever, []driver.Hold{taken[0].Hold, lost, taken[1].Hold, taken[2].Hold})
 	if err != nil || len(got) != 4 {

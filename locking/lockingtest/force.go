@@ -212,7 +212,7 @@ func revokedCases() []providerCase {
 			name: "RevokedLapses",
 			rule: "a key that was taken by force goes on when its lease has lapsed, which cannot be extended any more",
 			run: func(r *rig) {
-				h := r.takeOne(lasting(ask("owner", "a"), moment))
+				h := r.takeOne(lasting(ask("owner", "a"), 4*moment)) // it is to be taken from its owner before
 				c := r.line(ask("waiter", "a"))
 				r.force(true, against(h.Hold))
 				r.wantRevoked(h.Hold)

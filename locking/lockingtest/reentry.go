@@ -154,7 +154,7 @@ func takeoverKeepsExpiry(r *rig) {
 	r.take(lasting(generation(ask("owner", "a"), 1, 1), forever))
 	r.take(lasting(generation(ask("owner", "a"), 1, 2), instant))
 	r.wantHeldUntil(time.Now().Add(4*instant), "owner", "a")
-	r.take(lasting(generation(ask("owner", "b"), 1, 1), moment))
+	r.take(lasting(generation(ask("owner", "b"), 1, 1), 4*moment)) // it is to be taken over before
 	r.take(generation(ask("owner", "b"), 1, 2))
 	r.wantLapse("b")
 }

@@ -31,19 +31,25 @@ func (p *Provider) Acquire(ctx context.Context, req driver.Request) (driver.Gran
 	}
 	groups := p.keys.groups(req.Keys)
 	if len(groups) > 1 {
-		return p.acquireGroups(ctx, &req, groups, deadline)
+		own := req // so that most requests are copied once
+		return p.acquireGroups(ctx, &own, groups, deadline)
 	}
-	holds, err := p.take(ctx, &ask{req: &req, group: &groups[0], id: p.requestID()}, deadline)
+	who := p.masters.whoHas(ctx, groups[0].hub)
+	holds, err := p.take(ctx, &newRequest(&req, &groups[0], p.requestID()).ask, deadline)
 	if err != nil {
 		return driver.Grant{}, err
 	}
 	p.owe(groups[0].hub, len(holds), req.TTL)
+	p.watch(groups[0].hub, holds, who)
 	return driver.Grant{Holds: holds}, nil
 }
 
-// requestID tells this process's requests from each other, and from all others.
+// requestID tells this process's requests from each other, and from all others: the
+// process, a point and a number.
 func (p *Provider) requestID() string {
-	return p.self + "." + strconv.FormatUint(p.requests.Add(1), 36)
+	var room [64]byte
+	b := append(append(room[:0], p.self...), '.')
+	return string(strconv.AppendUint(b, p.requests.Add(1), 36))
 }
 
 // take takes the keys of one group. A zero deadline is no waiting.
@@ -61,61 +67,70 @@ func (p *Provider) obtain(ctx context.Context, a *ask, deadline time.Time) ([]dr
 	}
 	a.mode = modeWait
 	w := p.waits.add(a)
-	if err := p.state(ctx, a, deadline); err != nil {
+	holds, err := p.standInLine(ctx, a, w, deadline)
+	putSignal(w.done) // it is settled or dropped, so nobody else has the wait's signal
+	return holds, err
+}
+
+// standInLine asks for what is waited for, and waits. When it returns the wait has been
+// settled or dropped.
+func (p *Provider) standInLine(ctx context.Context, a *ask, w *wait, deadline time.Time) ([]driver.Granted, error) {
+	got, err := p.state(ctx, a, deadline)
+	switch {
+	case err != nil:
 		if p.waits.drop(w) {
 			return w.holds, w.err // the grant has come all the same
 		}
 		return nil, p.giveUp(ctx, a, deadline, err)
-	}
-	if a.got.kind == answerGranted {
-		p.waits.settle(a.id, a.got.holds, a.got.successors, nil)
+	case got.kind == answerGranted:
+		p.waits.settle(a.id, got.holds, got.successors, nil)
 		return w.holds, w.err
-	} else if a.got.kind != answerWaiting {
+	case got.kind != answerWaiting:
 		p.waits.drop(w)
-		return p.final(a)
+		return final(a, &got)
 	}
-	p.waits.begin(w, &a.got)
+	p.waits.begin(w, &got)
 	return p.await(ctx, w, deadline)
 }
 
 // try asks for what is there now.
 func (p *Provider) try(ctx context.Context, a *ask) ([]driver.Granted, error) {
 	a.mode = modeTry
-	err := p.state(ctx, a, time.Time{})
-	for err == nil && a.got.more {
-		err = p.state(ctx, a, time.Time{})
+	got, err := p.state(ctx, a, time.Time{})
+	for err == nil && got.more {
+		got, err = p.state(ctx, a, time.Time{})
 	}
 	if err != nil {
 		return nil, p.giveUp(ctx, a, time.Time{}, err)
 	}
-	return p.final(a)
+	return final(a, &got)
 }
 
 // state sends an ask until there is an answer: it is safe to send one again. A
 // request that does not wait is sent again once only, and not to a server that
 // cannot answer yet.
-func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) error {
+func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) (answer, error) {
 	for sent := 1; ; sent++ {
-		err := p.put(ctx, a)
+		got, err := p.put(ctx, a)
 		if err == nil {
-			return nil
+			return got, nil
 		}
 		if _, unsent := errors.AsType[*notSentError](err); lost(err) && !unsent {
 			p.waits.sentInVain(a)
 		}
 		if ended(ctx) != nil {
-			return err
+			return got, err
 		}
 		switch {
 		case !lost(err) && !passing(err):
-			return err
+			return got, err
 		case deadline.IsZero() && (sent > 1 || passing(err)):
-			return err
+			return got, err
 		case !deadline.IsZero() && !time.Now().Before(deadline):
-			return err
+			return got, err
 		case sent > 1 || passing(err):
 			if e := p.pause(ctx, sent, deadline); e != nil {
-				return errors.Join(e, err)
+				return got, errors.Join(e, err)
 			}
 		}
 	}
@@ -162,8 +177,8 @@ func (p *Provider) takeBackLater(a *ask, done <-chan struct{}) {
 }
 
 // final turns an answer into what Acquire returns.
-func (p *Provider) final(a *ask) ([]driver.Granted, error) {
-	switch got := &a.got; got.kind {
+func final(a *ask, got *answer) ([]driver.Granted, error) {
+	switch got.kind {
 	case answerGranted:
 		return got.holds, nil
 	case answerRevoked:
@@ -173,7 +188,7 @@ func (p *Provider) final(a *ask) ([]driver.Granted, error) {
 	case answerBusy, answerWaiting:
 	}
 	if a.req.Wait < 0 {
-		return nil, a.got.busy
+		return nil, &driver.BusyError{Key: a.req.Keys[a.group.at[got.busy]], Holder: got.holder}
 	}
 	return nil, driver.ErrTimeout
 }

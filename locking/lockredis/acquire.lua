@@ -12,11 +12,14 @@
 -- Returns for each request
 --      a token: all its keys were free, and are now its own for its time to live
 --      or {1, then for each key: token, joined, remaining ms (-1: none), offer; then the
---         requests of successors, if any}
+--         requests of successors, if any, without the name of their process}
 --      or {0, number of the busy key, its owner or '', its remaining ms (-1: none),
 --         whether dead waiters are left} when it does not wait
 --      or {2, place, number of the busy key, its owner or '', its remaining ms,
 --         whether its holder is foreign, whether dead waiters are left}
+--      or, most often, the same of a request for one key as a text: w, its place, the
+--         remaining ms and whether the holder is foreign, with spaces; or its place
+--         alone, where the rest is what the text before said
 --      or {-1} when a later generation of the owner has a key, or it was revoked
 --      or {-2, for each edge of a deadlock: owner, lock, holder}
 --      or {-3, an error}
@@ -24,6 +27,9 @@
 --
 -- A request that is sent again is found by its id and answered as it stands.
 --include plain.lua
+-- The lock of which the last text has told: in one call its holder does not change.
+local said
+
 -- Puts a request at the end of the queue of its one key, which another has. Its
 -- owner makes no other, so it closes no circle. False: that is not all there is to do.
 local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
@@ -48,7 +54,11 @@ local function join(lock, queue, holder, owner, id, ttl, liveness, clock)
   if liveness ~= '0' then
     call('SET', sub(KEYS[1], 1, -2) .. 'p:' .. ARGV[1], '', 'PX', liveness)
   end
-  return { 2, score, 1, holder, stands < 0 and -1 or stands - clock, foreign, 0 }
+  if said == lock then
+    return score
+  end
+  said = lock
+  return format('w%.0f %.0f %d', score, stands < 0 and -1 or math.max(stands - clock, 0), foreign)
 end
 
 -- Notes that an owner with a name has a lock. A list lives as long as the longest of
@@ -315,9 +325,9 @@ local function as_before(id, request)
     end
     local n = #known
     known[n + 1], known[n + 2] = r.token, 0
-    known[n + 3], known[n + 4] = r.expires < 0 and -1 or r.expires - now, r.offer and 1 or 0
+    known[n + 3], known[n + 4] = remaining(r.expires), r.offer and 1 or 0
     for k = 1, r.successors and #r.successors or 0, 2 do -- there is one key
-      known[#known + 1] = r.successors[k]
+      known[#known + 1] = sub(r.successors[k], #request.process + 2)
     end
   end
   return known

@@ -10,33 +10,55 @@ import (
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
-// The modes in which acquire.lua is asked.
+// mode is how acquire.lua is asked.
+type mode uint8
+
 const (
-	modeTry    = "try"
-	modeWait   = "wait"
-	modeTicket = "ticket"
+	modeTry mode = iota
+	modeWait
+	modeTicket
 )
+
+// modes are the words for it.
+var modes = [...]string{modeTry: "try", modeWait: "wait", modeTicket: "ticket"}
 
 // ask is a request as acquire.lua is asked: for the keys of one group.
 type ask struct {
 	req   *driver.Request
 	group *group
 	id    string // the same for as long as it is the same request
-	mode  string
-	place int64 // in the queue, once it has had one
+	place int64  // in the queue, once it has had one
+	room  *wait  // for its wait, where they were made in one piece
+	mode  mode
 	// unanswered says that it was sent without an answer: it may have been granted, and
 	// it may yet come to the server. Its end has to be said, whatever it is.
 	unanswered bool
-	got        answer // what was said last
+}
+
+// request is one call's ask for the keys of one group, with all it needs until it ends. It
+// is made in one piece, since a lock that many want is asked for often.
+type request struct {
+	ask  ask
+	req  driver.Request
+	wait wait
+	hold [1]driver.Granted // room for what it is granted
+}
+
+func newRequest(req *driver.Request, g *group, id string) *request {
+	r := &request{req: *req}
+	r.ask = ask{req: &r.req, group: g, id: id, room: &r.wait}
+	r.wait.holds = r.hold[:0]
+	return r
 }
 
 // answer is what acquire.lua says.
 type answer struct {
 	kind  answerKind
 	holds []driver.Granted // of the group's keys, in its order
-	// successors are those that a grant names.
-	successors []string
-	busy       *driver.BusyError
+	// successors are the numbers of those that a grant names.
+	successors reader
+	busy       int           // the place in the group of the key that is busy
+	holder     string        // who has that, where the request does not wait
 	left       time.Duration // until the busy key lapses; negative: it does not
 	place      int64
 	alien      bool // the busy key's holder is another program
@@ -62,13 +84,15 @@ const (
 )
 
 // put sends the ask once.
-func (p *Provider) put(ctx context.Context, a *ask) error {
+func (p *Provider) put(ctx context.Context, a *ask) (answer, error) {
 	sent := time.Now()
 	sh := p.askShare(a, sent)
 	if err := p.ask(ctx, p.lane(a), sh); err != nil {
-		return err
+		return answer{}, err
 	}
-	return p.readAnswer(a, sh.answers[0], sent)
+	got, err := p.readAnswer(a, sh, sent)
+	sh.done()
+	return got, err
 }
 
 // crowd is how many wait here for a lock when its next release is soon to be sent.
@@ -86,34 +110,41 @@ func (p *Provider) lane(a *ask) lane {
 
 // askShare is the ask as acquire.lua takes it.
 func (p *Provider) askShare(a *ask, now time.Time) *share {
-	args := make([]string, 3, 3+len(a.req.Enclosing))
-	args[0], args[1], args[2] = a.req.Owner, a.id, p.shape(a, now)
-	return &share{
-		script: acquireScript, hub: a.group.hub, names: a.group.names(), count: 1,
-		args: append(args, a.req.Enclosing...),
+	sh := newShare(acquireScript, a.group, 1)
+	sh.args = append(sh.args, &a.req.Owner, &a.id, p.shape(a, now))
+	for i := range a.req.Enclosing {
+		sh.args = append(sh.args, &a.req.Enclosing[i])
 	}
+	return sh
 }
 
-// shape is what most requests have in common with many others: see acquire.lua.
-func (p *Provider) shape(a *ask, now time.Time) string {
+// shape is what most requests have in common with many others: see acquire.lua. It is kept,
+// since the next one often has the same.
+func (p *Provider) shape(a *ask, now time.Time) *string {
 	req := a.req
 	class := int64(classOther)
 	if req.Rank == driver.Compensation {
 		class = classCompensation
 	}
-	b := make([]byte, 0, 64)
-	b = append(b, a.mode...)
-	for _, n := range []int64{millis(req.TTL), int64(len(a.group.at)), int64(len(req.Enclosing))} {
+	var room [96]byte
+	b := append(room[:0], modes[a.mode]...)
+	for _, n := range [...]int64{millis(req.TTL), int64(len(a.group.at)), int64(len(req.Enclosing))} {
 		b = strconv.AppendInt(append(b, ' '), n, 10)
 	}
 	b = strconv.AppendUint(append(b, ' '), req.Generation.Epoch, 10)
 	b = strconv.AppendUint(append(b, ':'), req.Generation.Attempt, 10)
 	b = strconv.AppendInt(append(b, ' '), class, 10)
 	b = strconv.AppendUint(append(b, ' '), req.Born, 10)
-	for _, n := range []int64{a.place, p.liveness(a, now)} {
+	for _, n := range [...]int64{a.place, p.liveness(a, now)} {
 		b = strconv.AppendInt(append(b, ' '), n, 10)
 	}
-	return string(b)
+	last := p.lastShape.Load()
+	if last == nil || *last != string(b) {
+		text := string(b)
+		last = &text
+		p.lastShape.Store(last)
+	}
+	return last
 }
 
 // liveness is what a request has to say of this process's liveness: nothing when
@@ -154,35 +185,39 @@ func badReply(script string, reply any) error {
 }
 
 // readAnswer reads what acquire.lua answered.
-func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) error {
-	a.got = answer{}
-	if token, ok := reply.(string); ok {
-		return p.readToken(a, token, sent)
+func (p *Provider) readAnswer(a *ask, sh *share, sent time.Time) (got answer, err error) {
+	reply := sh.answers[0]
+	switch v := reply.(type) {
+	case int64:
+		got, err = p.readPlace(a, sh.said, sent)
+		got.place = v
+		return got, err
+	case string:
+		if isPlace(v) {
+			return p.readPlace(a, v, sent)
+		}
+		return readToken(a, v, sent)
 	}
 	list, ok := reply.([]any)
 	if !ok || len(list) == 0 {
-		return badReply(acquireScript.name, reply)
+		return got, badReply(acquireScript.name, reply)
 	}
 	r := reader{list: list[1:]}
-	got := &a.got
 	switch kind, _ := list[0].(int64); kind {
 	case 1:
 		got.kind, got.holds = answerGranted, r.holds(a.req, a.group, sent)
 		got.successors = r.successors(got.holds)
 	case 0, 2:
+		got.kind = answerBusy
 		if kind == 2 {
 			got.kind, got.place = answerWaiting, r.number()
-			if p.liveness(a, sent) > 0 && p.announced(a.group.hub, sent) {
-				p.resync()
-			}
-		} else {
-			got.kind = answerBusy
+			p.toldOfLife(a, sent)
 		}
 		at := r.number()
 		if at < 1 || at > int64(len(a.group.at)) {
-			return badReply(acquireScript.name, reply)
+			return got, badReply(acquireScript.name, reply)
 		}
-		got.busy = &driver.BusyError{Key: a.req.Keys[a.group.at[at-1]], Holder: r.text()}
+		got.busy, got.holder = int(at-1), r.text()
 		got.left = time.Duration(r.number()) * time.Millisecond
 		if kind == 2 {
 			got.alien = r.number() == 1
@@ -193,28 +228,52 @@ func (p *Provider) readAnswer(a *ask, reply any, sent time.Time) error {
 	case -2:
 		got.kind, got.circle = answerDeadlock, p.readCircle(&r)
 	case -4:
-		return errEndedBefore
+		return got, errEndedBefore
 	case -3:
 		if text := r.text(); !r.bad {
-			return scriptError(text)
+			return got, scriptError(text)
 		}
 	default:
 		r.bad = true
 	}
-	if r.bad || len(r.list) > 0 {
-		return badReply(acquireScript.name, reply)
+	if !r.whole() {
+		return got, badReply(acquireScript.name, reply)
 	}
-	return nil
+	return got, nil
+}
+
+// toldOfLife sees to what the server has heard of this process's liveness by an ask.
+func (p *Provider) toldOfLife(a *ask, sent time.Time) {
+	if p.liveness(a, sent) > 0 && p.announced(a.group.hub, sent) {
+		p.resync()
+	}
+}
+
+// isPlace tells the text for a request that waits from a token.
+func isPlace(text string) bool { return strings.HasPrefix(text, "w") }
+
+// readPlace reads the answer to a request that waits for its one key, as most do: their
+// answers are kept small.
+func (p *Provider) readPlace(a *ask, text string, sent time.Time) (answer, error) {
+	place, rest, _ := strings.Cut(strings.TrimPrefix(text, "w"), " ")
+	left, alien, _ := strings.Cut(rest, " ")
+	at, err := strconv.ParseInt(place, 10, 64)
+	lapses, e := strconv.ParseInt(left, 10, 64)
+	if err != nil || e != nil || alien != "0" && alien != "1" {
+		return answer{}, badReply(acquireScript.name, text)
+	}
+	p.toldOfLife(a, sent)
+	return answer{kind: answerWaiting, place: at, left: time.Duration(lapses) * time.Millisecond, alien: alien == "1"}, nil
 }
 
 // errEndedBefore is the answer to a request that came after its own end.
 const errEndedBefore = scriptError("ENDED the request was given up before it came")
 
 // readToken reads the answer to a request whose keys were all free.
-func (p *Provider) readToken(a *ask, text string, sent time.Time) error {
+func readToken(a *ask, text string, sent time.Time) (answer, error) {
 	token, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || token == 0 {
-		return badReply(acquireScript.name, text)
+		return answer{}, badReply(acquireScript.name, text)
 	}
 	left := int64(-1)
 	if a.req.TTL > 0 {
@@ -227,93 +286,14 @@ func (p *Provider) readToken(a *ask, text string, sent time.Time) error {
 			Until: until(sent, left),
 		}
 	}
-	a.got.kind, a.got.holds = answerGranted, holds
-	return nil
+	return answer{kind: answerGranted, holds: holds}, nil
 }
 
 // readCircle reads the edges of a deadlock.
 func (p *Provider) readCircle(r *reader) *driver.DeadlockError {
 	e := &driver.DeadlockError{}
-	for len(r.list) > 0 && !r.bad {
+	for r.more() {
 		e.Cycle = append(e.Cycle, driver.Wait{Owner: r.text(), Key: p.keys.key(r.text()), Holder: r.text()})
 	}
 	return e
-}
-
-// reader takes a reply apart. A field that is missing, or is no number where one
-// is wanted, makes it bad.
-type reader struct {
-	list []any
-	bad  bool
-	// unsure says that a successor may hold by now what was said of: see succession.
-	unsure bool
-}
-
-func (r *reader) next() any {
-	if len(r.list) == 0 {
-		r.bad = true
-		return nil
-	}
-	v := r.list[0]
-	r.list = r.list[1:]
-	return v
-}
-
-func (r *reader) number() int64 {
-	switch v := r.next().(type) {
-	case int64:
-		return v
-	case string: // as in a message
-		n, err := strconv.ParseInt(v, 10, 64)
-		if err == nil {
-			return n
-		}
-	}
-	r.bad = true
-	return 0
-}
-
-func (r *reader) text() string {
-	v, ok := r.next().(string)
-	r.bad = r.bad || !ok
-	return v
-}
-
-// holds reads what a group was granted.
-func (r *reader) holds(req *driver.Request, g *group, sent time.Time) []driver.Granted {
-	holds := make([]driver.Granted, len(g.at))
-	for i, at := range g.at {
-		token, joined, left, offer := r.number(), r.number(), r.number(), r.number()
-		r.bad = r.bad || token <= 0
-		holds[i] = driver.Granted{
-			Hold:   driver.Hold{Key: req.Keys[at], Owner: req.Owner, Generation: req.Generation, Token: driver.Token(max(token, 0))},
-			Joined: joined == 1,
-			Offer:  offer == 1,
-			Until:  until(sent, left),
-		}
-	}
-	return holds
-}
-
-// successors reads the requests that a grant of one key names.
-func (r *reader) successors(holds []driver.Granted) (ids []string) {
-	for len(r.list) > 0 && !r.bad && len(holds) == 1 {
-		ids = append(ids, r.text())
-	}
-	return ids
-}
-
-// fields takes a message apart: each field is its length, a colon and its bytes.
-func fields(message string) (list []any, ok bool) {
-	list = make([]any, 0, 8) // a grant of one key
-	for message != "" {
-		length, rest, found := strings.Cut(message, ":")
-		n, err := strconv.Atoi(length)
-		if !found || err != nil || n < 0 || n > len(rest) {
-			return nil, false
-		}
-		list = append(list, rest[:n])
-		message = rest[n:]
-	}
-	return list, true
 }

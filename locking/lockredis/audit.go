@@ -51,14 +51,13 @@ func (p *Provider) Audit(ctx context.Context, limit int) ([]driver.AuditRecord, 
 
 // readAudit reads a record as force.lua writes it.
 func (p *Provider) readAudit(entry string) (driver.AuditRecord, error) {
-	list, ok := fields(entry)
-	r := reader{list: list}
+	r := reader{message: entry}
 	r.text() // the call's id
 	var a driver.AuditRecord
 	a.Key, a.Owner = p.keys.key(r.text()), r.text()
 	a.Token, a.Reason, a.Now = driver.Token(r.number()), r.text(), r.number() == 1
 	a.At = time.UnixMicro(r.number())
-	if !ok || r.bad || len(r.list) > 0 {
+	if !r.whole() {
 		return a, &ReplyError{forceScript.name, "a record of it " + strconv.Quote(entry[:min(len(entry), 200)]), "what its header says"}
 	}
 	return a, nil

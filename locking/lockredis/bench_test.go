@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lockstep-dev/lockstep/internal/redistest"
+	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/locking/driver"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 )
@@ -47,6 +48,32 @@ func parallel(b *testing.B, callers int, turn func(caller, i int) error) {
 		})
 	}
 	all.Wait()
+}
+
+// BenchmarkContended is many callers of one process who want one key, through the service:
+// what is allocated for each turn decides how often the collector runs, and so how long the
+// slowest wait.
+func BenchmarkContended(b *testing.B) {
+	s, err := locking.New(bg, locking.Config{
+		Logger:    slog.New(slog.DiscardHandler),
+		Providers: []locking.Registration{{ID: "bench", Provider: lockredis.New(lockredis.Config{RedisURL: redistest.Start(b).URL()})}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(bg); err != nil {
+			b.Error(err)
+		}
+	})
+	keys, expire, wait := locking.Keys("hot"), locking.Expire(30*time.Second), locking.Wait(time.Hour)
+	parallel(b, 32, func(int, int) error {
+		l, err := s.Acquire(bg, keys, expire, wait)
+		if err != nil {
+			return err
+		}
+		return l.Release(bg)
+	})
 }
 
 func lockOnce(p *lockredis.Provider, key, owner string, wait time.Duration) error {

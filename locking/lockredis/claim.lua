@@ -47,7 +47,7 @@ for i = 5, #KEYS, 2 do
   local all = requests(r)
   local n = #answer
   answer[n + 1], answer[n + 2] = r.token, all[#all] == id and 0 or 1
-  answer[n + 3], answer[n + 4] = r.expires < 0 and -1 or r.expires - now, 0
+  answer[n + 3], answer[n + 4] = remaining(r.expires), 0
 end
 if w then
   leave(id, w)

@@ -396,9 +396,10 @@ func (p *Provider) restate(ctx context.Context, list []*wait) error {
 	p.sendShares(ctx, shares)
 	var errs error
 	for i, sh := range shares {
+		var got answer
 		err := sh.err
 		if err == nil {
-			err = p.readAnswer(&asks[i], sh.answers[0], sent)
+			got, err = p.readAnswer(&asks[i], sh, sent)
 		}
 		if err != nil {
 			p.unanswered(list[i], err)
@@ -409,14 +410,13 @@ func (p *Provider) restate(ctx context.Context, list []*wait) error {
 			}
 			continue
 		}
-		p.restated(ctx, list[i], &asks[i], sent)
+		p.restated(ctx, list[i], &asks[i], &got, sent)
 	}
 	return errs
 }
 
 // restated acts on the answer to a request that was stated again.
-func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time) {
-	got := &a.got
+func (p *Provider) restated(ctx context.Context, w *wait, a *ask, got *answer, sent time.Time) {
 	s := p.waits
 	s.mu.Lock()
 	known, l := s.byID[w.ask.id], w.leaving()
@@ -439,13 +439,13 @@ func (p *Provider) restated(ctx context.Context, w *wait, a *ask, sent time.Time
 	case got.kind == answerGranted:
 		p.granted(a.id, got.holds, got.successors)
 	default:
-		_, err := p.final(a)
+		_, err := final(a, got)
 		p.refused(a.id, err)
 	}
 }
 
 // granted tells who waits for it of a grant, and notes the successors that it names.
-func (p *Provider) granted(id string, holds []driver.Granted, successors []string) {
+func (p *Provider) granted(id string, holds []driver.Granted, successors reader) {
 	if t := p.waits.offer(id, holds); t != nil {
 		p.notify(driver.Event{Ticket: ticketID(id), Grant: driver.Grant{Holds: holds}})
 		return
@@ -459,5 +459,5 @@ func (p *Provider) refused(id string, err error) {
 		p.notify(driver.Event{Ticket: ticketID(id), Err: err})
 		return
 	}
-	p.waits.settle(id, nil, nil, err)
+	p.waits.settle(id, nil, reader{}, err)
 }

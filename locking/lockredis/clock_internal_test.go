@@ -8,7 +8,7 @@ import (
 // waitingProvider is a provider of a cluster that is not connected, and has one that waits.
 func waitingProvider() *Provider {
 	p := &Provider{keys: newLayout(DefaultNamespace, true)}
-	p.waits = newWaits(func(time.Time) {}, func(string) {})
+	p.waits = newWaits("p", func(time.Time) {}, func(string) {})
 	p.crossing = newCrossing(p.keys)
 	g := p.keys.single("k")
 	p.waits.add(&ask{id: "1", group: &g[0]})

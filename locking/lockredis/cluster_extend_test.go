@@ -204,7 +204,7 @@ func TestAnExtensionThatFailsForOneHoldInTheScriptSaysSoOfThatOne(t *testing.T) 
 
 func TestOnAClusterShortLeasesAtOtherNodesAreHeldWhileANodeDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	const lease, leases = 1500 * time.Millisecond, 5
+	const lease, leases = 3 * time.Second, 4
 	c := redistest.StartCluster(t, 3, 0, "--cluster-node-timeout", "60000")
 	s, err := locking.New(bg, locking.Config{
 		Logger:    slog.New(slog.DiscardHandler),

@@ -168,7 +168,7 @@ func (p *Provider) toPublish(now time.Time) (write, ended []*published) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, w := range s.byID {
-		if old := c.published[id]; old != nil && old.wait == w || !w.began || w.offered != nil || now.Sub(w.came) < crossingAge {
+		if old := c.published[id]; old != nil && old.wait == w || !w.began || w.offered || now.Sub(w.came) < crossingAge {
 			continue
 		}
 		if owners := heldUp(w.ask); len(owners) > 0 {

@@ -33,7 +33,7 @@ func (p *Provider) waitingOf(w *wait) waiting {
 	return own
 }
 
-// record is the wait as it is published: fields as [fields] reads them.
+// record is the wait as it is published: fields as [reader] takes them apart.
 func (w *waiting) record() string {
 	compensates := "0"
 	if w.compensates {
@@ -47,16 +47,15 @@ func (w *waiting) record() string {
 // readWaiting reads a record. Another version's may be of another kind: it is then left
 // aside.
 func (p *Provider) readWaiting(id, record string) (w *waiting, ok bool) {
-	list, ok := fields(record)
-	r := reader{list: list}
+	r := reader{message: record}
 	w = &waiting{id: id, process: r.text(), owner: r.text(), compensates: r.number() == 1}
 	born, err := strconv.ParseUint(r.text(), 10, 64)
 	w.born, w.since = born, r.number()
-	for len(r.list) > 0 && !r.bad {
+	for r.more() {
 		w.keys = append(w.keys, r.text())
 	}
 	groups := p.keys.groups(w.keys)
-	if !ok || r.bad || err != nil || len(groups) != 1 {
+	if r.bad || err != nil || len(groups) != 1 {
 		return nil, false
 	}
 	w.group = groups[0]
@@ -79,7 +78,7 @@ func younger(a, b *waiting) bool {
 	return a.id > b.id
 }
 
-// fieldText is what [fields] takes apart.
+// fieldText is a message as [reader] takes it apart.
 func fieldText(values ...string) string {
 	var b strings.Builder
 	for _, v := range values {

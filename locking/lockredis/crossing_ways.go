@@ -216,7 +216,7 @@ func (p *Provider) giveUpWait(ctx context.Context, victim *waiting, err error) {
 	s := p.waits
 	s.mu.Lock()
 	w := s.byID[victim.id]
-	if w == nil || !w.began || w.offered != nil || w.ask.group.places[0].lock != victim.group.places[0].lock {
+	if w == nil || !w.began || w.offered || w.ask.group.places[0].lock != victim.group.places[0].lock {
 		s.mu.Unlock()
 		return
 	}
@@ -231,6 +231,5 @@ func (p *Provider) giveUpWait(ctx context.Context, victim *waiting, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.err, w.settled = err, true
-	close(w.done)
+	s.answer(w, w.holds, err)
 }

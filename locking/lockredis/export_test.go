@@ -1,6 +1,9 @@
 package lockredis
 
-import "time"
+import (
+	"testing"
+	"time"
+)
 
 // HoldPipe keeps back what callers ask, as if all places were taken; nothing may be
 // under way. Queued is how many shares are kept; release sends them in one batch.
@@ -21,6 +24,9 @@ func (p *Provider) HoldPipe() (queued func() int, release func()) {
 	}
 	return queued, release
 }
+
+// WhoSHA is the name of the script by which a node of a cluster is asked who it is.
+var WhoSHA = whoScript.sha
 
 // Waiting is how many requests of this process the server has put into a queue, as
 // far as the process knows.
@@ -58,4 +64,19 @@ func (p *Provider) Successions() (open, closed int) {
 		}
 	}
 	return open, closed
+}
+
+// Watched looks at what is known of a lock that is waited for: whether another program has
+// it, and when it lapses at the latest; zero is never.
+func (p *Provider) Watched(t testing.TB, key string, alien bool, within time.Duration) {
+	t.Helper()
+	p.waits.mu.Lock()
+	defer p.waits.mu.Unlock()
+	v := p.waits.watched[p.keys.place(key).lock]
+	switch {
+	case v == nil:
+		t.Errorf("nobody waits for %q", key)
+	case v.alien != alien, v.due.IsZero() != (within == 0), within > 0 && time.Until(v.due) > within+time.Millisecond:
+		t.Errorf("of %q is known: another program's: %t, due in %s", key, v.alien, time.Until(v.due))
+	}
 }

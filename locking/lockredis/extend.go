@@ -22,6 +22,7 @@ func (p *Provider) Extend(ctx context.Context, ttl time.Duration, holds []driver
 	defer p.life.leave()
 	sent, parting := p.waits.part(holds)
 	answers := p.extend(ctx, ttl, sent)
+	p.masters.extended(holds, answers)
 	var doubtful []ending
 	for _, e := range parting {
 		if answers[e.at].Err != nil {

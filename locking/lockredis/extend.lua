@@ -34,7 +34,7 @@ local function extend(lock, queue, owner, token)
     r.offer, r.expires = nil, wanted
     keep(lock, r)
   end
-  return r.expires < 0 and -1 or r.expires - now
+  return remaining(r.expires)
 end
 
 -- A server whose memory is full refuses what may need more, unless the script has

@@ -43,6 +43,7 @@ func wantStale(t *testing.T, err error, resource string, token, newest driver.To
 }
 
 func TestAFenceLetsTheSameAndNewerTokensThroughAndNoOlderOne(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	mustWrite(t, f, "k", 10, lockredis.Cmd("SET", "k", "a"))
 	mustWrite(t, f, "k", 10, lockredis.Cmd("SET", "k", "b"))
@@ -57,6 +58,7 @@ func TestAFenceLetsTheSameAndNewerTokensThroughAndNoOlderOne(t *testing.T) {
 }
 
 func TestAFenceComparesTokensOfAnySize(t *testing.T) {
+	t.Parallel()
 	f, _ := newFence(t)
 	rising := []driver.Token{1, 9, 10, 99, 100, 1<<53 - 1, 1 << 53, 1<<53 + 1, 1<<63 + 1, 1<<64 - 2, 1<<64 - 1}
 	for i, token := range rising {
@@ -70,6 +72,7 @@ func TestAFenceComparesTokensOfAnySize(t *testing.T) {
 }
 
 func TestTokenZeroIsAlwaysRefused(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	_, err := f.Write(bg, "fresh", 0, lockredis.Cmd("SET", "fresh", "a"))
 	wantStale(t, err, "fresh", 0, 0)
@@ -82,6 +85,7 @@ func TestTokenZeroIsAlwaysRefused(t *testing.T) {
 }
 
 func TestRaiseShutsOutTheOlderTokenBeforeTheNewerHasWritten(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	mustWrite(t, f, "k", 1, lockredis.Cmd("SET", "k", "old"))
 	if err := f.Raise(bg, "k", 2); err != nil {
@@ -95,6 +99,7 @@ func TestRaiseShutsOutTheOlderTokenBeforeTheNewerHasWritten(t *testing.T) {
 }
 
 func TestFencesOfDifferentResourcesAreDifferent(t *testing.T) {
+	t.Parallel()
 	f, _ := newFence(t)
 	names := []string{"a", "a\x00", "{a}", "a{b}", "}{", ":", "\xff", "f:a", strings.Repeat("k", 64<<10)}
 	for i, r := range names {
@@ -108,6 +113,7 @@ func TestFencesOfDifferentResourcesAreDifferent(t *testing.T) {
 }
 
 func TestAFencedWriteHasManyCommandsAndTheirAnswers(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	client.Set(bg, "n", 41, 0)
 	got := mustWrite(t, f, "order:1", 5,
@@ -128,6 +134,7 @@ func TestAFencedWriteHasManyCommandsAndTheirAnswers(t *testing.T) {
 }
 
 func TestACommandThatFailsIsAnErrorAndEndsTheWrite(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	_, err := f.Write(bg, "r", 1,
 		lockredis.Cmd("SET", "a", "written"), lockredis.Cmd("HSET", "a", "f", "v"), lockredis.Cmd("SET", "b", "not reached"))
@@ -143,6 +150,7 @@ func TestACommandThatFailsIsAnErrorAndEndsTheWrite(t *testing.T) {
 }
 
 func TestAFencedScriptHasItsOwnKeysArgumentsAndResult(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	s := lockredis.NewFencedScript(`
 		-- takes ARGV[1] pieces from the stock, or none
@@ -173,6 +181,7 @@ func TestAFencedScriptHasItsOwnKeysArgumentsAndResult(t *testing.T) {
 }
 
 func TestAScriptThatTheServerForgotIsSentAgainBehindItsFence(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	mustWrite(t, f, "k", 1, lockredis.Cmd("SET", "k", 1))
 	client.ScriptFlush(bg)
@@ -183,6 +192,7 @@ func TestAScriptThatTheServerForgotIsSentAgainBehindItsFence(t *testing.T) {
 }
 
 func TestAFenceIsKeptForEverUnlessARetentionIsNamed(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	fence := fmt.Sprintf("~lockstep:{%s}:f:k", rediskit.Tag(rediskit.Slot("k")))
 	if err := f.Raise(bg, "k", 1); err != nil {
@@ -215,6 +225,7 @@ func TestAFenceIsKeptForEverUnlessARetentionIsNamed(t *testing.T) {
 }
 
 func TestBadFencedWritesAreRefusedBeforeTheyAreSent(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	ok := lockredis.Cmd("SET", "k", "v")
 	for want, write := range map[string]func() error{
@@ -243,6 +254,7 @@ func TestBadFencedWritesAreRefusedBeforeTheyAreSent(t *testing.T) {
 }
 
 func TestAFenceThatHoldsSomethingElseIsAnErrorAndLetsNothingThrough(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	fence := fmt.Sprintf("~lockstep:{%s}:f:k", rediskit.Tag(rediskit.Slot("k")))
 	client.Set(bg, fence, "12x", 0)
@@ -256,6 +268,7 @@ func TestAFenceThatHoldsSomethingElseIsAnErrorAndLetsNothingThrough(t *testing.T
 }
 
 func TestOnAClusterAFenceIsInTheSlotOfItsResource(t *testing.T) {
+	t.Parallel()
 	r := clusterRig(t)
 	f := lockredis.Fence{Client: r.redis}
 	for _, k := range []string{"k", "{order:1}:total", "}{", "\x00\xff", "a{}b"} {
@@ -268,6 +281,7 @@ func TestOnAClusterAFenceIsInTheSlotOfItsResource(t *testing.T) {
 }
 
 func TestAWriterWhoseContextHasEndedWritesNothing(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	ctx, cancel := context.WithCancel(bg)
 	cancel()
@@ -281,6 +295,7 @@ func TestAWriterWhoseContextHasEndedWritesNothing(t *testing.T) {
 
 // The case that a fence is for: a holder that does not know that its lock is over.
 func TestAHolderThatWasPausedPastItsLockWritesNothingAfterTheNextOne(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	f := lockredis.Fence{Client: r.redis}
 	old := r.take("paused", 300*time.Millisecond, "stock").Holds[0].Hold
@@ -292,6 +307,7 @@ func TestAHolderThatWasPausedPastItsLockWritesNothingAfterTheNextOne(t *testing.
 }
 
 func TestOfManyWritersAtOnceTheNewestTokenHasTheLastWord(t *testing.T) {
+	t.Parallel()
 	f, client := newFence(t)
 	const n = 64
 	var writers sync.WaitGroup

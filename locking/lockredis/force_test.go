@@ -3,7 +3,6 @@ package lockredis_test
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -33,44 +32,8 @@ func (r *rig) audit(limit int) []driver.AuditRecord {
 	return all
 }
 
-// told is another process at the rig's server, and what it is told of.
-func told(t *testing.T, r *rig) (*rig, <-chan driver.Event) {
-	t.Helper()
-	events := make(chan driver.Event, 100)
-	p, err := startTold(t, configOf(r), func(e driver.Event) { events <- e })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &rig{p, t, r.server, r.redis}, events
-}
-
-// startTold is start with somebody who is told of events.
-func startTold(t *testing.T, cfg lockredis.Config, notify func(driver.Event)) (*lockredis.Provider, error) {
-	t.Helper()
-	p := lockredis.New(cfg)
-	err := p.Start(bg, driver.Env{ID: "told", Logger: slog.New(slog.DiscardHandler), Notify: notify})
-	if err == nil {
-		t.Cleanup(func() {
-			if err := p.Close(bg); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	return p, err
-}
-
-func next(t *testing.T, events <-chan driver.Event) driver.Event {
-	t.Helper()
-	select {
-	case e := <-events:
-		return e
-	case <-time.After(5 * time.Second):
-		t.Fatal("no event came")
-		return driver.Event{}
-	}
-}
-
 func TestAForcedReleaseRevokesTheHoldAndKeepsTheKeyUntilItIsReleased(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	got := r.wait("next", 0, "k")
@@ -96,6 +59,7 @@ func TestAForcedReleaseRevokesTheHoldAndKeepsTheKeyUntilItIsReleased(t *testing.
 }
 
 func TestARevokedLockGoesOnWhenItsLeaseHasLapsed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 300*time.Millisecond, "k").Holds[0].Hold
 	got := r.wait("next", 0, "k")
@@ -106,6 +70,7 @@ func TestARevokedLockGoesOnWhenItsLeaseHasLapsed(t *testing.T) {
 }
 
 func TestAnEmptyReasonRevokesToo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	r.force(driver.ForceRequest{Key: "k", Owner: "victim", Token: h.Token}, true)
@@ -118,6 +83,7 @@ func TestAnEmptyReasonRevokesToo(t *testing.T) {
 }
 
 func TestNowHandsTheKeyOnAtOnceAndTheVictimCanDoNothingWithIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	got := r.wait("next", 0, "k")
@@ -140,6 +106,7 @@ func TestNowHandsTheKeyOnAtOnceAndTheVictimCanDoNothingWithIt(t *testing.T) {
 }
 
 func TestARevokedLockIsTakenByNow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	got := r.wait("next", 0, "k")
@@ -162,6 +129,7 @@ func TestARevokedLockIsTakenByNow(t *testing.T) {
 }
 
 func TestOnlyTheHolderThatIsNamedLosesAKey(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	r.redis.Set(bg, "medusa_lock:theirs", "cart-7", 0)
@@ -195,6 +163,7 @@ func TestOnlyTheHolderThatIsNamedLosesAKey(t *testing.T) {
 }
 
 func TestAForeignLockIsTakenOnlyByNow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.redis.Set(bg, "medusa_lock:k", "cart-7", 0)
 	got := r.wait("next", 0, "k")
@@ -216,6 +185,7 @@ func TestAForeignLockIsTakenOnlyByNow(t *testing.T) {
 }
 
 func TestTheVictimsProcessIsToldAndNoOther(t *testing.T) {
+	t.Parallel()
 	looker := newRig(t)
 	r, events := told(t, looker)
 	_, others := told(t, looker)
@@ -240,6 +210,7 @@ func TestTheVictimsProcessIsToldAndNoOther(t *testing.T) {
 }
 
 func TestAHolderThatWasHandedTheKeyByAReleaseIsToldAsWell(t *testing.T) {
+	t.Parallel()
 	looker := newRig(t)
 	first := looker.take("first", 0, "k").Holds[0].Hold
 	r, events := told(t, looker)
@@ -256,6 +227,7 @@ func TestAHolderThatWasHandedTheKeyByAReleaseIsToldAsWell(t *testing.T) {
 
 // A ticket of the same owner would get the key back by its own place in the queue.
 func TestARequestOfTheVictimsOwnerEndsWhenTheKeyIsRevoked(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("holder", 0, "other")
 	h := r.take("victim", 0, "k").Holds[0].Hold
@@ -280,6 +252,7 @@ func TestARequestOfTheVictimsOwnerEndsWhenTheKeyIsRevoked(t *testing.T) {
 }
 
 func TestATicketWhoseOfferIsTakenByForceEndsRevoked(t *testing.T) {
+	t.Parallel()
 	for _, now := range []bool{false, true} {
 		looker := newRig(t)
 		h := looker.take("holder", 0, "k").Holds[0].Hold
@@ -316,6 +289,7 @@ func TestATicketWhoseOfferIsTakenByForceEndsRevoked(t *testing.T) {
 }
 
 func TestAuditTellsTheNewestFirst(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var want []driver.ForceRequest
 	before := r.redis.Time(bg).Val()
@@ -348,6 +322,7 @@ func TestAuditTellsTheNewestFirst(t *testing.T) {
 }
 
 func TestAuditKeepsTheNewestThousand(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	keys := make([]string, 1003)
 	for i := range keys {
@@ -363,6 +338,7 @@ func TestAuditKeepsTheNewestThousand(t *testing.T) {
 }
 
 func TestOnAClusterAForcedReleaseIsAuditedInOrderOverAllSlots(t *testing.T) {
+	t.Parallel()
 	r := clusterRig(t)
 	var want []string
 	for i := range 10 {
@@ -382,6 +358,7 @@ func TestOnAClusterAForcedReleaseIsAuditedInOrderOverAllSlots(t *testing.T) {
 }
 
 func TestALostReplyOfAForcedReleaseIsAnsweredAsDoneAndAuditedOnce(t *testing.T) {
+	t.Parallel()
 	for _, now := range []bool{false, true} {
 		for _, foreign := range []bool{false, true} {
 			if foreign && !now {
@@ -418,6 +395,7 @@ func TestALostReplyOfAForcedReleaseIsAnsweredAsDoneAndAuditedOnce(t *testing.T) 
 }
 
 func TestAForcedReleaseThatNeverGetsAnAnswerIsAnError(t *testing.T) {
+	t.Parallel()
 	r, proxy := newProxyRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	proxy.dropReplies(8) // each try, and the dials between
@@ -428,6 +406,7 @@ func TestAForcedReleaseThatNeverGetsAnAnswerIsAnError(t *testing.T) {
 }
 
 func TestNothingButTheAuditIsLeftOfAForcedRelease(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	h := r.take("victim", 0, "k").Holds[0].Hold
 	r.force(driver.ForceRequest{Key: "k", Owner: "victim", Token: h.Token, Now: true}, true)
@@ -439,6 +418,7 @@ func TestNothingButTheAuditIsLeftOfAForcedRelease(t *testing.T) {
 }
 
 func TestAClosedProviderTellsNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	if err := r.Close(bg); err != nil {
 		t.Fatal(err)
@@ -460,6 +440,7 @@ func TestAClosedProviderTellsNothing(t *testing.T) {
 // The first call has freed the key, and the same program takes it again before the
 // second one comes.
 func TestARepeatedForcedReleaseDoesNotTakeWhatWasTakenAgainByAForeignOwner(t *testing.T) {
+	t.Parallel()
 	r, proxy := newProxyRig(t)
 	p, _, err := start(t, lockredis.Config{
 		RedisURL:             "redis://" + proxy.listener.Addr().String(),

@@ -1,13 +1,16 @@
 package lockredis
 
 import (
+	"hash/maphash"
 	"slices"
+	"sync/atomic"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
 )
 
 // group is what one script call can handle: on a cluster the keys of one slot,
-// else all of them. At has the places of its members in the caller's list.
+// else all of them. At has the places of its members in the caller's list. It may be that
+// of many calls at once, and is not to be changed.
 type group struct {
 	hub    *hub
 	at     []int
@@ -48,15 +51,36 @@ func (l *layout) groups(keys []string) []group {
 	return list
 }
 
-// single is the group of one key, made in one piece: most calls have one.
+// lone is the group of one key, made in one piece: most calls have one.
+type lone struct {
+	key    string
+	list   [1]group
+	at     [1]int
+	places [1]place
+}
+
+// lones are groups of one key that were asked for of late, each at the place that its
+// key gives: what is wanted once is often wanted again.
+type lones struct {
+	seed maphash.Seed
+	list [256]atomic.Pointer[lone]
+}
+
+// lonesKey is how long a key is at most whose group is kept.
+const lonesKey = 256
+
 func (l *layout) single(key string) []group {
-	g := &struct {
-		list   [1]group
-		at     [1]int
-		places [1]place
-	}{}
+	at := &l.lones.list[maphash.String(l.lones.seed, key)%uint64(len(l.lones.list))]
+	if g := at.Load(); g != nil && g.key == key {
+		return g.list[:]
+	}
+	g := &lone{}
 	g.places[0] = l.place(key)
 	g.list[0] = group{hub: l.hub(g.places[0].slot), at: g.at[:], places: g.places[:]}
+	queue := g.places[0].queue
+	if g.key = queue[len(queue)-len(key):]; len(key) <= lonesKey { // they share their bytes
+		at.Store(g)
+	}
 	return g.list[:]
 }
 
@@ -75,11 +99,12 @@ func (g *group) command(s *script, room int) []any {
 	return args
 }
 
-// names are the group's keys as the scripts take them: lock, queue, …
-func (g *group) names() []string {
-	names := make([]string, 0, 2*len(g.places))
+// appendNames adds the addresses of the group's keys as the scripts take them: lock,
+// queue, …
+func (g *group) appendNames(names []any) []any {
+	names = slices.Grow(names, 2*len(g.places))
 	for i := range g.places {
-		names = append(names, g.places[i].lock, g.places[i].queue)
+		names = append(names, &g.places[i].lock, &g.places[i].queue)
 	}
 	return names
 }

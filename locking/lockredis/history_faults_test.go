@@ -106,7 +106,7 @@ func TestHistoriesFindABrokenProtocolWithinAMinute(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), foundWithin)
 			defer cancel()
 			for n := uint64(0); ctx.Err() == nil; n++ {
-				h, err := briefly(ctx, s+n, all)
+				h, err := briefly(ctx, s+n, 1000, all)
 				if err != nil {
 					t.Log(err)
 					continue
@@ -126,13 +126,14 @@ func TestHistoriesFindABrokenProtocolWithinAMinute(t *testing.T) {
 
 // Else the test above would show nothing.
 func TestHistoriesFindNothingInTheWholeProtocol(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	all := providers(t, 2, lockredis.Config{RedisURL: server.URL()})
 	s := seed(t)
 	for range 5 {
 		h, err := recordAgain(t, func(t *testing.T) (lockhistory.History, error) {
 			s++
-			return briefly(t.Context(), s, all)
+			return briefly(t.Context(), s, 2000, all)
 		})
 		if err != nil {
 			t.Skipf("skipped: %v", err)
@@ -141,12 +142,13 @@ func TestHistoriesFindNothingInTheWholeProtocol(t *testing.T) {
 	}
 }
 
-// briefly records a short history, of keys that none before it had.
-func briefly(ctx context.Context, seed uint64, all []*lockredis.Provider) (lockhistory.History, error) {
+// briefly records a short history, of keys that none before it had, with so many operations
+// of each process.
+func briefly(ctx context.Context, seed uint64, ops int64, all []*lockredis.Provider) (lockhistory.History, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // a broken lock may be held for ever
 	defer cancel()
 	w := lockhistory.Workload{
-		Seed: seed, Prefix: fmt.Sprint(seed, "-"), Ops: 2000, Workers: 16, Keys: 6, Era: 500,
+		Seed: seed, Prefix: fmt.Sprint(seed, "-"), Ops: ops, Workers: 16, Keys: 6, Era: 500,
 		Wait: 2 * time.Second, Full: 2500 * time.Millisecond, Forever: 20,
 	}
 	return together(runHistory(ctx, w, all)...)

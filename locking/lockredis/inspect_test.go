@@ -59,6 +59,7 @@ func (r *rig) wait(owner string, ttl time.Duration, keys ...string) <-chan drive
 }
 
 func TestInspectOfAFreeKeySaysThatNobodyHasIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	if got, want := r.state("k"), (driver.State{Key: "k"}); !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, want %+v", got, want)
@@ -66,6 +67,7 @@ func TestInspectOfAFreeKeySaysThatNobodyHasIt(t *testing.T) {
 }
 
 func TestInspectTellsHolderGenerationTokenAndTimes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	before := r.redis.Time(bg).Val()
 	g, err := r.Acquire(bg, driver.Request{
@@ -93,6 +95,7 @@ func TestInspectTellsHolderGenerationTokenAndTimes(t *testing.T) {
 }
 
 func TestInspectOfALockWithoutExpirySaysSo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "k")
 	if s := r.state("k"); s.Expires || s.TTL != 0 || !s.Held {
@@ -101,6 +104,7 @@ func TestInspectOfALockWithoutExpirySaysSo(t *testing.T) {
 }
 
 func TestATakeoverCountsFromItsOwnToken(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "k")
 	first := r.state("k")
@@ -116,6 +120,7 @@ func TestATakeoverCountsFromItsOwnToken(t *testing.T) {
 
 // When the clock was set back, tokens run ahead of it.
 func TestNothingIsHeldSinceTheFuture(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "warm")
 	ahead := time.Now().Add(time.Hour).UnixMicro()
@@ -133,6 +138,7 @@ func TestNothingIsHeldSinceTheFuture(t *testing.T) {
 }
 
 func TestTheLockOfAnotherProgramIsForeign(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.redis.Set(bg, "medusa_lock:k", "cart-7", 10*time.Second)
 	s := r.state("k")
@@ -146,6 +152,7 @@ func TestTheLockOfAnotherProgramIsForeign(t *testing.T) {
 }
 
 func TestALockThatAnotherProgramTookAfterOursIsForeign(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("*", time.Minute, "k")
 	r.redis.Set(bg, "medusa_lock:k", "*", 50*time.Second) // ours has lapsed meanwhile
@@ -155,6 +162,7 @@ func TestALockThatAnotherProgramTookAfterOursIsForeign(t *testing.T) {
 }
 
 func TestWaitersAreToldInTheirOrderWithWhatTheyWaitFor(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("holder", 0, "a", "b")
 	r.queue("odd\x00id", driver.Request{Keys: []string{"a", "b"}, Owner: "third"})
@@ -208,6 +216,7 @@ func (r *rig) letGo(owners ...string) {
 }
 
 func TestInspectTellsOfNoMoreWaitersThanItIsAskedFor(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("holder", 0, "k")
 	for i := range 5 {
@@ -227,6 +236,7 @@ func TestInspectTellsOfNoMoreWaitersThanItIsAskedFor(t *testing.T) {
 }
 
 func TestTheWaitIsMeasuredOnTheServersClock(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("holder", 0, "k")
 	r.queue("t", driver.Request{Keys: []string{"k"}, Owner: "me"})
@@ -239,6 +249,7 @@ func TestTheWaitIsMeasuredOnTheServersClock(t *testing.T) {
 }
 
 func TestAWaiterWhoseProcessDoesNotLiveIsPassedOver(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("holder", 0, "k")
 	r.queue("dead", driver.Request{Keys: []string{"k"}, Owner: "dead"})
@@ -279,6 +290,7 @@ func TestAWaiterWhoseProcessDoesNotLiveIsPassedOver(t *testing.T) {
 }
 
 func TestWhoHasBeenOfferedALockIsItsHolderAndDoesNotWait(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("holder", 0, "k")
 	next := r.queue("next", driver.Request{Keys: []string{"k"}, Owner: "next"})
@@ -299,6 +311,7 @@ func TestWhoHasBeenOfferedALockIsItsHolderAndDoesNotWait(t *testing.T) {
 }
 
 func TestInspectAndListTakeAnyBytes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	names := []string{"\x00\xff", "a:b", "{a}b", "}{", "*", "medusa_lock:x", "~lockstep:{1bz}:h", strings.Repeat("k", 64<<10)}
 	for _, k := range names {
@@ -324,6 +337,7 @@ func TestInspectAndListTakeAnyBytes(t *testing.T) {
 }
 
 func TestInspectOfAKeyThatIsNoStringIsAnError(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.redis.HSet(bg, "medusa_lock:k", "f", 1)
 	if _, err := r.Inspect(bg, "k", 0); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
@@ -332,6 +346,7 @@ func TestInspectOfAKeyThatIsNoStringIsAnError(t *testing.T) {
 }
 
 func TestInspectAndListChangeNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "k")
 	r.queue("t", driver.Request{Keys: []string{"k"}, Owner: "waits"})
@@ -360,6 +375,7 @@ func TestInspectAndListChangeNothing(t *testing.T) {
 }
 
 func TestALostReplyOfInspectAndListIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	r, proxy := newProxyRig(t)
 	r.take("me", 0, "k")
 	proxy.dropReplies(1)

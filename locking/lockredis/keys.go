@@ -1,6 +1,7 @@
 package lockredis
 
 import (
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type layout struct {
 	namespace, side string
 	slotted         bool                  // keys of different slots cannot be in one call
 	hubs            []atomic.Pointer[hub] // by slot; one where there are no slots
+	lones           lones
 }
 
 // hub has the keys that the locks of one call share.
@@ -39,6 +41,7 @@ type hub struct {
 	// nanoseconds of this process's clock.
 	announced atomic.Int64
 	sweep     sweep
+	incumbent incumbent
 	// mark is when the last mark was sent that has come back from this hub: a grant of
 	// its locks that comes after it in the stream was made later. What the nodes of a
 	// cluster tell has no common order. It is guarded by waits.mu.
@@ -60,7 +63,10 @@ func newLayout(namespace string, slotted bool) *layout {
 	if slotted {
 		hubs = rediskit.Slots
 	}
-	return &layout{namespace: namespace, side: side, slotted: slotted, hubs: make([]atomic.Pointer[hub], hubs)}
+	return &layout{
+		namespace: namespace, side: side, slotted: slotted, hubs: make([]atomic.Pointer[hub], hubs),
+		lones: lones{seed: maphash.MakeSeed()},
+	}
 }
 
 func (l *layout) hub(slot int) *hub {

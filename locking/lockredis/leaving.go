@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -107,6 +108,27 @@ func (p *Provider) leaveNow(ctx context.Context) {
 		}
 		return nil
 	}, nil)
+}
+
+// leaveLast says the end of the requests that are leaving when the provider closes: nobody
+// would do so later. What fails lasts until this process counts as dead, and what is offered
+// to it lapses.
+func (p *Provider) leaveLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, cancelTime)
+	defer cancel()
+	s := p.waits
+	s.mu.Lock()
+	list := slices.Collect(maps.Values(s.left))
+	s.mu.Unlock()
+	var all sync.WaitGroup
+	for _, l := range list { // a node that does not answer is not to hold up the others
+		all.Go(func() {
+			if _, err := p.cancelGroup(ctx, l); err != nil {
+				p.log.Debug("lockredis: the end of a request could not be said before the provider's own", "error", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // unanswered sees to a request that was stated again and got an error. One that has

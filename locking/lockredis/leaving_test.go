@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +40,12 @@ func TestARequestThatComesAfterItsEndIsRefused(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			late.happens(t)
+			redistest.Eventually(t, 5*time.Second, func() string {
+				if len(r.redis.Keys(bg, hubName("x:*")).Val()) == 0 {
+					return "the server has not heard of the request's end"
+				}
+				return ""
+			})
 			late.goOn(t)
 			for _, k := range req.Keys {
 				if n := r.redis.ZCard(bg, queueName(k)).Val(); n != 0 {
@@ -241,5 +250,62 @@ func TestATicketThatIsCancelledAfterItsOfferHasLapsedLeavesNoRecord(t *testing.T
 	}
 	if left := r.redis.HGetAll(bg, hubName("h")).Val(); len(left) > 0 {
 		t.Errorf("left is %q", left)
+	}
+}
+
+// unreachable fails the scripts that are called while a server is out of reach.
+type unreachable struct {
+	redis.Hook
+
+	now atomic.Bool
+}
+
+func (h *unreachable) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *unreachable) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *unreachable) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if h.now.Load() && strings.HasPrefix(cmd.Name(), "eval") {
+			cmd.SetErr(io.ErrUnexpectedEOF)
+			return cmd.Err()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestAProviderThatClosesSaysTheEndsThatCouldNotBeSaidBefore(t *testing.T) {
+	t.Parallel()
+	bystander := newRig(t)
+	bystander.take("x", 0, "k")
+	client, hook := redis.NewClient(&redis.Options{Addr: bystander.server.Addr()}), &unreachable{}
+	t.Cleanup(func() { client.Close() })
+	client.AddHook(hook)
+	r := bystander.at(lockredis.Config{Client: client})
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.Acquire(ctx, driver.Request{Keys: []string{"k"}, Owner: "*", Wait: time.Minute})
+		ended <- err
+	}()
+	r.inLine("k", 1)
+	r.knowsOf(1)
+	hook.now.Store(true)
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if n := r.redis.ZCard(bg, queueName("k")).Val(); n != 1 {
+		t.Fatalf("%d wait", n)
+	}
+	hook.now.Store(false)
+	if err := r.Close(bg); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.redis.ZCard(bg, queueName("k")).Val(); n != 0 {
+		t.Errorf("%d wait for ever", n)
 	}
 }

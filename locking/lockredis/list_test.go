@@ -42,6 +42,7 @@ func keysOf(locks []driver.State) []string {
 }
 
 func TestAListOfNothingIsOneEmptyPage(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	page, err := r.List(bg, driver.ListRequest{})
 	if err != nil || len(page.Locks) != 0 || page.Next != "" {
@@ -50,6 +51,7 @@ func TestAListOfNothingIsOneEmptyPage(t *testing.T) {
 }
 
 func TestAListTellsOfALockWhatInspectTells(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g, err := r.Acquire(bg, driver.Request{
 		Keys: []string{"k"}, Owner: "me", Generation: driver.Generation{Epoch: 3, Attempt: 2}, TTL: time.Minute, Wait: driver.NoWait,
@@ -73,6 +75,7 @@ func TestAListTellsOfALockWhatInspectTells(t *testing.T) {
 }
 
 func TestAListPagesThroughAllThatIsHeldEachOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	const n = 1234
 	want := make([]string, n)
@@ -95,6 +98,7 @@ func TestAListPagesThroughAllThatIsHeldEachOnce(t *testing.T) {
 }
 
 func TestAListLeavesOutWhatHasLapsedOrIsAnothersAndRevokedOnesStay(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "mine")
 	r.take("me", 50*time.Millisecond, "lapses")
@@ -120,6 +124,7 @@ func TestAListLeavesOutWhatHasLapsedOrIsAnothersAndRevokedOnesStay(t *testing.T)
 }
 
 func TestForeignLocksAreListedOnlyWhereTheyAreAskedForAndEachOnce(t *testing.T) {
+	t.Parallel()
 	for _, ns := range []string{"medusa_lock:", `odd[*]?\^-:`} {
 		server := redistest.Start(t)
 		p, _, err := start(t, lockredis.Config{RedisURL: server.URL(), Namespace: ns})
@@ -159,6 +164,7 @@ func TestForeignLocksAreListedOnlyWhereTheyAreAskedForAndEachOnce(t *testing.T) 
 }
 
 func TestWithoutForeignLocksTheNamespaceIsNeverScanned(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "k")
 	r.redis.ConfigResetStat(bg)
@@ -175,6 +181,7 @@ func TestWithoutForeignLocksTheNamespaceIsNeverScanned(t *testing.T) {
 }
 
 func TestALockThatIsHeldAllTheTimeIsListedWhileOthersComeAndGo(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	want := make([]string, 200)
 	for i := range want {
@@ -212,6 +219,7 @@ func TestALockThatIsHeldAllTheTimeIsListedWhileOthersComeAndGo(t *testing.T) {
 }
 
 func TestOnAClusterAllSlotsAreListed(t *testing.T) {
+	t.Parallel()
 	r := clusterRig(t)
 	var want []string
 	for i := range 40 {
@@ -236,6 +244,7 @@ func TestOnAClusterAllSlotsAreListed(t *testing.T) {
 }
 
 func TestWhatIsNoCursorIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for _, c := range []string{"x", "0", ":", "h", "h:0", "h:1:0", "h:-1:0", "h:0:x", "h:0:-1", "h:x:0", "s", "s:", "s:x:", "s:0", "\x00\xff", "h:0:0:0"} {
 		page, err := r.List(bg, driver.ListRequest{Cursor: c})

@@ -27,7 +27,9 @@ func TestMain(m *testing.M) {
 	if given := flag.Lookup("test.parallel"); given.Value.String() == given.DefValue {
 		given.Value.Set(strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 	}
-	goleak.VerifyTestMain(m)
+	// The client tries to reach a server that is gone once a second, and sees only then that
+	// it was closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
 func TestTheServiceKeepsItsPromisesOnRedis(t *testing.T) {
@@ -78,7 +80,7 @@ func leftBehind(t testing.TB, server *redistest.Server, db int) []string {
 	var left []string
 	for keys := client.Scan(ctx, 0, "*", 1000).Iterator(); keys.Next(ctx); {
 		if key := keys.Val(); !explained(ctx, client, key) {
-			left = append(left, strings.TrimSpace(fmt.Sprintf("%.200q %s", key, content(ctx, client, key))))
+			left = appendLeft(ctx, left, client, key)
 		}
 	}
 	slices.SortFunc(left, cmp.Compare[string])
@@ -97,6 +99,15 @@ func explained(ctx context.Context, client *redis.Client, key string) bool {
 		return client.PTTL(ctx, key).Val() > 0
 	}
 	return false
+}
+
+// appendLeft lists a key, unless it has ended by itself since it was seen.
+func appendLeft(ctx context.Context, left []string, client *redis.Client, key string) []string {
+	what := content(ctx, client, key)
+	if what == "none" {
+		return left
+	}
+	return append(left, strings.TrimSpace(fmt.Sprintf("%.200q %s", key, what)))
 }
 
 // content shows what a key has, for the one who looks for the reason.

@@ -9,7 +9,7 @@ import (
 // mark says that a grant was made after it.
 func TestAMarkOfOneHubSaysNothingOfAnothersGrants(t *testing.T) {
 	p := &Provider{keys: newLayout(DefaultNamespace, true)}
-	p.waits = newWaits(func(time.Time) {}, func(string) {})
+	p.waits = newWaits("process", func(time.Time) {}, func(string) {})
 	p.clock.sent = map[uint64]mark{}
 	groups := p.keys.groups([]string{"a", "b"})
 	asked := time.Now().Add(-time.Minute)

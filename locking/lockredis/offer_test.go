@@ -35,6 +35,7 @@ func serviceOf(t *testing.T, cfg lockredis.Config) *locking.Service {
 
 // A lock that a release has handed over is an offer of 2 s at first.
 func TestALockThatWasWaitedForOutlivesItsOffer(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newService(t, server)
 	for name, opts := range map[string][]locking.AcquireOption{

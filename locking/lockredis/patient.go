@@ -20,7 +20,7 @@ type patient struct {
 
 // processPatiently has a share answered that is in no hurry.
 func (p *pipe) processPatiently(ctx context.Context, s *share) error {
-	s.wake = make(chan struct{}, 1)
+	s.sleeps()
 	p.mu.Lock()
 	p.waiting = append(p.waiting, s)
 	switch {

@@ -7,27 +7,6 @@ import (
 	"time"
 )
 
-// share is what one caller asks of a script that answers several callers in one
-// call: the names of its keys, its arguments, and how many of the answers are its
-// own.
-type share struct {
-	script *script
-	hub    *hub
-	names  []string // lock, queue, …
-	args   []string
-	count  int
-	// successors is how many a grant may name.
-	successors int
-	// company is how many patient ones there are at least for them to go along.
-	company int
-
-	answers []any
-	more    bool // dead waiters are left
-	err     error
-
-	wake chan struct{} // gets something when it has been answered
-}
-
 // pipe sends what many callers ask in one call of the script. While a place is free a
 // share is sent at once, by itself most often, so a lone caller pays next to nothing.
 // Those that come while all places are taken queue up; when a place gets free they go
@@ -98,7 +77,7 @@ func (p *pipe) process(ctx context.Context, s *share) error {
 		}
 		return s.err
 	}
-	s.wake = make(chan struct{}, 1)
+	s.sleeps()
 	p.queue = append(p.queue, s)
 	if p.places > 0 {
 		p.places--

@@ -32,7 +32,7 @@ func TestAPipeAnswersEveryShareWhoeverGivesUp(t *testing.T) {
 				if (n+i)%7 == 0 {
 					go cancel()
 				}
-				s := &share{args: []string{"mine"}, count: 1}
+				s := &share{args: []any{"mine"}, count: 1}
 				err := p.process(ctx, s)
 				if flying, ok := errors.AsType[*inFlightError](err); ok {
 					<-flying.done

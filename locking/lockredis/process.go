@@ -39,8 +39,11 @@ func unknown(err error) bool { return err != nil && strings.HasPrefix(err.Error(
 
 // lost says that the command may have been carried out although no answer came.
 func lost(err error) bool {
-	var answered redis.Error
-	return err != nil && !errors.As(err, &answered)
+	if err == nil {
+		return false
+	}
+	_, answered := errors.AsType[redis.Error](err)
+	return !answered
 }
 
 // nonLocal is what a script is told which comes upon a key that is on its way to another

@@ -63,6 +63,7 @@ func (r *rig) keys() []string {
 }
 
 func TestTheLockIsMedusasString(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("*", 1500*time.Millisecond, "prod_123")
 	if v := r.redis.Get(bg, "medusa_lock:prod_123").Val(); v != "*" {
@@ -74,6 +75,7 @@ func TestTheLockIsMedusasString(t *testing.T) {
 }
 
 func TestALockThatMedusaTookIsBusyAndItsReleaseFreesIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	// As Medusa's provider takes and frees a lock.
 	if ok := r.redis.SetNX(bg, "medusa_lock:k", "*", 10*time.Second).Val(); !ok {
@@ -89,6 +91,7 @@ func TestALockThatMedusaTookIsBusyAndItsReleaseFreesIt(t *testing.T) {
 }
 
 func TestNothingElseLiesInTheNamespaceAndOnAClusterAllInTheLocksSlot(t *testing.T) {
+	t.Parallel()
 	for _, ns := range []string{"medusa_lock:", "~", "~lockstep:", "l"} {
 		server := redistest.Start(t, "--cluster-enabled", "yes")
 		if err := server.Client().Do(bg, "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
@@ -124,6 +127,7 @@ func TestNothingElseLiesInTheNamespaceAndOnAClusterAllInTheLocksSlot(t *testing.
 }
 
 func TestAReleaseLeavesNoKeyButTheTokenSequence(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	g := r.take("me", 0, "a", "b")
 	if _, err := r.Release(bg, []driver.Hold{g.Holds[0].Hold, g.Holds[1].Hold}); err != nil {
@@ -137,6 +141,7 @@ func TestAReleaseLeavesNoKeyButTheTokenSequence(t *testing.T) {
 }
 
 func TestARecordWhoseStringHasAnotherExpiryIsVoid(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	old := r.take("*", time.Minute, "k").Holds[0].Hold
 	// The lock lapses, and Medusa takes it: the same owner, another expiry.
@@ -151,6 +156,7 @@ func TestARecordWhoseStringHasAnotherExpiryIsVoid(t *testing.T) {
 
 // On a cluster that may be what a key's way to another node took.
 func TestOnOneServerARecordWhoseStringLapsesALittleLaterIsVoid(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	old := r.take("*", time.Minute, "k").Holds[0].Hold
 	stands := r.redis.PExpireTime(bg, "medusa_lock:k").Val()
@@ -165,6 +171,7 @@ func TestOnOneServerARecordWhoseStringLapsesALittleLaterIsVoid(t *testing.T) {
 }
 
 func TestTokensRiseOverFlushRestartAndAClockThatStepsBack(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	var last driver.Token
 	next := func(what string) {
@@ -200,6 +207,7 @@ func TestTokensRiseOverFlushRestartAndAClockThatStepsBack(t *testing.T) {
 }
 
 func TestAScriptThatTheServerForgotIsSentAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.take("me", 0, "a")
 	r.redis.ScriptFlush(bg)
@@ -207,6 +215,7 @@ func TestAScriptThatTheServerForgotIsSentAgain(t *testing.T) {
 }
 
 func TestAKeyThatIsNoStringIsAnErrorAndTakesNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.redis.HSet(bg, "medusa_lock:b", "f", 1)
 	if _, err := r.Acquire(bg, driver.Request{Keys: []string{"a", "b"}, Owner: "me", Wait: driver.NoWait}); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
@@ -216,6 +225,7 @@ func TestAKeyThatIsNoStringIsAnErrorAndTakesNothing(t *testing.T) {
 }
 
 func TestAnOwnersLocksAreReleasedByComparisonAlsoWithOddNamespaces(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	p, _, err := start(t, lockredis.Config{RedisURL: server.URL(), Namespace: `odd[*]?\:`})
 	if err != nil {
@@ -235,6 +245,7 @@ func TestAnOwnersLocksAreReleasedByComparisonAlsoWithOddNamespaces(t *testing.T)
 }
 
 func TestALostReplyOfAnAcquireIsTheSameGrantWhenItIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	r, proxy := newProxyRig(t)
 	proxy.dropReplies(1)
 	g := r.take("*", 0, "k")
@@ -244,7 +255,27 @@ func TestALostReplyOfAnAcquireIsTheSameGrantWhenItIsAskedAgain(t *testing.T) {
 	}
 }
 
+// The clock of a script goes on while it runs, the one by which keys lapse does not: on a busy
+// machine a lock may still be there whose end is over by the script's. The scripts that are
+// broken here have a clock that is far ahead.
+func TestALockThatLapsesWhileItIsAskedForAgainIsNotToldToLastForEver(t *testing.T) {
+	lockredis.Plant(t, lockredis.Fault{
+		File: "queue.lua",
+		Old:  "local now = math.floor(micros / 1000)\n",
+		New:  "local now = math.floor(micros / 1000) + (redis.call('EXISTS', 'ahead') == 1 and 60000 or 0)\n",
+	})
+	r, proxy := newProxyRig(t)
+	r.redis.Set(bg, "ahead", 1, 0)
+	proxy.dropReplies(1)
+	g := r.take("me", 30*time.Second, "k") // by the part of the script that has another clock
+	proxy.dropped(t)
+	if end := g.Holds[0].Until; end.IsZero() || end.After(time.Now()) {
+		t.Errorf("it is told to last until %s", end)
+	}
+}
+
 func TestAnAcquireThatNeverGetsAnAnswerLeavesNothing(t *testing.T) {
+	t.Parallel()
 	r, proxy := newProxyRig(t)
 	proxy.dropReplies(2) // the request, and the same again; the give-back goes through
 	if _, err := r.Acquire(bg, driver.Request{Keys: []string{"k"}, Owner: "*", Wait: driver.NoWait}); err == nil {

@@ -42,11 +42,14 @@ type Provider struct {
 	self     string
 	born     time.Time
 	requests atomic.Uint64
+	// lastShape is that of the last request: see shape.
+	lastShape atomic.Pointer[string]
 
-	waits *waits
-	clock clock // guarded by waits.mu
-	push  *push
-	track tracking
+	waits   *waits
+	clock   clock // guarded by waits.mu
+	push    *push
+	track   tracking
+	masters *masters
 
 	crossing crossing
 
@@ -92,9 +95,10 @@ func (p *Provider) Start(ctx context.Context, env driver.Env) error {
 	if slotted {
 		p.self = "~" + p.self // see absent in queue.lua
 	}
-	p.waits = newWaits(p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
+	p.waits = newWaits(p.self, p.schedule, func(lock string) { p.armLocks([]string{lock}, false) })
 	p.clock = clock{sent: map[uint64]mark{}, sweeping: map[*hub]struct{}{}, busy: map[string]bool{}}
 	p.crossing = newCrossing(p.keys)
+	p.masters = newMasters(client)
 	p.track = tracking{armed: map[string]bool{}, asked: map[string]bool{}}
 	if err := p.checkRights(ctx); err != nil {
 		return errors.Join(err, p.closeClient())
@@ -153,6 +157,8 @@ func (p *Provider) Close(ctx context.Context) error {
 		p.clock.timer.Stop()
 	}
 	p.waits.mu.Unlock()
+	p.masters.stop()
+	p.leaveLast(ctx)
 	p.unpublish(ctx)
 	return errors.Join(p.push.close(), p.track.close(), p.closeClient())
 }

@@ -195,10 +195,9 @@ func (p *Provider) hear(m *redis.Message) {
 
 // hearText acts on what a script tells. It was told after the given moment.
 func (p *Provider) hearText(message string, after time.Time) {
-	list, ok := fields(message)
-	r := reader{list: list}
+	r := reader{message: message}
 	switch kind := r.text(); {
-	case !ok || r.bad:
+	case r.bad:
 	case kind == "t":
 		mark, err := strconv.ParseUint(r.text(), 10, 64)
 		if err == nil && !r.bad {
@@ -218,17 +217,21 @@ func (p *Provider) hearText(message string, after time.Time) {
 		}
 		holds := r.holds(a.req, a.group, since)
 		successors := r.successors(holds)
-		if !r.bad && len(r.list) == 0 {
+		if r.whole() {
 			p.granted(id, holds, successors)
 			return
 		}
 	case kind == "x":
-		p.refused(r.text(), driver.ErrRevoked)
-		return
+		if id := r.text(); !r.bad {
+			p.refused(id, driver.ErrRevoked)
+			return
+		}
 	case kind == "d":
-		id := r.text()
-		p.refused(id, p.readCircle(&r))
-		return
+		id, circle := r.text(), p.readCircle(&r)
+		if !r.bad {
+			p.refused(id, circle)
+			return
+		}
 	case kind == "c":
 		if id := r.text(); !r.bad {
 			p.askedAcross(id)

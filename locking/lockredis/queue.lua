@@ -50,6 +50,13 @@ local time = call('TIME')
 local micros = time[1] * 1000000 + time[2]
 local now = math.floor(micros / 1000)
 
+-- How long what ends then is there still, as callers are told: -1 is for ever. What the
+-- server has may be over by this script's clock, which goes on while the script runs, as the
+-- one by which keys lapse does not.
+local function remaining(expires)
+  return expires < 0 and -1 or math.max(expires - now, 0)
+end
+
 -- Waiters of dead processes that this call may still pass over, and whether it
 -- stopped there: then the caller asks again.
 local budget, more = REVIVE, 0
@@ -355,7 +362,7 @@ local function give(id, w, lock, own, offer)
     else
       write(lock, own)
     end
-    return own.token, 1, own.expires < 0 and -1 or own.expires - now, own.offer and 1 or 0
+    return own.token, 1, remaining(own.expires), own.offer and 1 or 0
   end
   if type(own) == 'table' and own.token == minted then
     minted = nil -- the one it takes over from was given its lock in this call
@@ -383,7 +390,7 @@ local function give(id, w, lock, own, offer)
     r.offer = 't'
   end
   keep(lock, r)
-  return r.token, 0, expires < 0 and -1 or expires - now, r.offer and 1 or 0
+  return r.token, 0, remaining(expires), r.offer and 1 or 0
 end
 
 -- Gives a request all its keys; own has what obstacle told of each.

@@ -21,6 +21,7 @@ func (p *Provider) Release(ctx context.Context, holds []driver.Hold) ([]bool, er
 		return nil, err
 	}
 	defer p.life.leave()
+	p.masters.released(holds)
 	if len(holds) == 1 && p.waits.handOn(&holds[0]) {
 		return []bool{true}, nil
 	}
@@ -113,6 +114,7 @@ func (p *Provider) releaseUntilSure(ctx context.Context, g *group, holds []drive
 // releaseGroup sends the release once, and leaves in the group what is to be asked for
 // again.
 func (p *Provider) releaseGroup(ctx context.Context, n *naming, holds []driver.Hold, answers []released) error {
+	sh := newShare(releaseScript, &n.group, len(n.at))
 	args := make([]string, 0, 2*len(n.at))
 	for i, at := range n.at {
 		token := tokenText(holds[at].Token)
@@ -121,7 +123,9 @@ func (p *Provider) releaseGroup(ctx context.Context, n *naming, holds []driver.H
 		}
 		args = append(args, holds[at].Owner, token)
 	}
-	sh := &share{script: releaseScript, hub: n.hub, names: n.names(), args: args, count: len(n.at)}
+	for i := range args {
+		sh.args = append(sh.args, &args[i])
+	}
 	by := shared
 	if p.waits.queued.Load() > 0 {
 		by = direct
@@ -154,6 +158,7 @@ func (p *Provider) releaseGroup(ctx context.Context, n *naming, holds []driver.H
 	if sh.more {
 		p.lookAgain(&group{hub: n.hub, places: n.places})
 	}
+	sh.done()
 	*n = again
 	return nil
 }

@@ -62,7 +62,8 @@ local function hand_over(lock, queue)
       lives = format('%.0f', lives)
       local text = '1:g' .. #id .. ':' .. id .. '16:' .. token .. '1:0' .. #lives .. ':' .. lives .. (short and '1:1' or '1:0')
       for i = 1, #line, 2 do
-        text = text .. #line[i] .. ':' .. line[i]
+        local number = sub(line[i], #process + 2)
+        text = text .. #number .. ':' .. number
       end
       -- It is told first, since that says whether somebody listens: see absent in
       -- queue.lua. Nobody acts on it before this call has ended.

@@ -47,6 +47,8 @@ var (
 	forceSource string
 	//go:embed rights.lua
 	rightsSource string
+	//go:embed who.lua
+	whoSource string
 
 	acquireScript = newScript("acquire.lua", acquireSource).answersMany(0)
 	releaseScript = newScript("release.lua", releaseSource).answersMany(2).namesSuccessors()
@@ -58,6 +60,7 @@ var (
 	listScript    = newScript("list.lua", listSource)
 	forceScript   = newScript("force.lua", forceSource)
 	rightsScript  = newScript("rights.lua", rightsSource)
+	whoScript     = newScript("who.lua", whoSource)
 )
 
 // newScript puts the shared parts where the source asks for them. What stands

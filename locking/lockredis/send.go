@@ -3,6 +3,7 @@ package lockredis
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -88,7 +89,33 @@ func (p *Provider) sendBatch(ctx context.Context, batch []*share) {
 		p.sendAlone(ctx, batch[0])
 		return
 	}
-	var acquires, releases []*share
+	releases, acquires := byScript(batch)
+	if len(acquires) == 0 || len(releases) == 0 {
+		p.sendShares(ctx, batch)
+		return
+	}
+	sent := time.Now()
+	line := p.client.Pipeline()
+	free, take := p.command(releases), p.command(acquires)
+	freed, taken := redis.NewCmd(ctx, *free...), redis.NewCmd(ctx, *take...)
+	_ = line.Process(ctx, once{freed}) // first: it may free what is asked for
+	_ = line.Process(ctx, once{taken})
+	_, _ = line.Exec(ctx) // each command has its own error
+	p.settleShares(ctx, releases, freed, sent)
+	p.settleShares(ctx, acquires, taken, sent)
+	p.called(free, freed.Err())
+	p.called(take, taken.Err())
+}
+
+// byScript parts a batch. Most often it is a release, with the requests that go along.
+func byScript(batch []*share) (releases, acquires []*share) {
+	n := 0
+	for n < len(batch) && batch[n].script == releaseScript {
+		n++
+	}
+	if !slices.ContainsFunc(batch[n:], func(s *share) bool { return s.script == releaseScript }) {
+		return batch[:n], batch[n:]
+	}
 	for _, s := range batch {
 		if s.script == releaseScript {
 			releases = append(releases, s)
@@ -96,18 +123,7 @@ func (p *Provider) sendBatch(ctx context.Context, batch []*share) {
 			acquires = append(acquires, s)
 		}
 	}
-	if len(acquires) == 0 || len(releases) == 0 {
-		p.sendShares(ctx, batch)
-		return
-	}
-	sent := time.Now()
-	line := p.client.Pipeline()
-	freed, taken := redis.NewCmd(ctx, p.command(releases)...), redis.NewCmd(ctx, p.command(acquires)...)
-	_ = line.Process(ctx, once{freed}) // first: it may free what is asked for
-	_ = line.Process(ctx, once{taken})
-	_, _ = line.Exec(ctx) // each command has its own error
-	p.settleShares(ctx, releases, freed, sent)
-	p.settleShares(ctx, acquires, taken, sent)
+	return releases, acquires
 }
 
 func (p *Provider) sendAlone(ctx context.Context, s *share) { p.sendShares(ctx, []*share{s}) }
@@ -115,7 +131,10 @@ func (p *Provider) sendAlone(ctx context.Context, s *share) { p.sendShares(ctx, 
 // sendShares answers shares of one script and one hub in one call.
 func (p *Provider) sendShares(ctx context.Context, list []*share) {
 	sent := time.Now()
-	p.settleShares(ctx, list, p.process(ctx, p.command(list)), sent)
+	args := p.command(list)
+	cmd := p.process(ctx, *args)
+	p.settleShares(ctx, list, cmd, sent)
+	p.called(args, cmd.Err())
 }
 
 // settleShares gives each share its answers. What the server refused as a whole, for
@@ -143,10 +162,15 @@ func (p *Provider) settleShares(ctx context.Context, list []*share, cmd *redis.C
 	if err == nil && list[0].script.trailing > 0 {
 		err = p.trailing(list, reply, sent)
 	}
+	var said string
 	for _, s := range list {
 		s.err, s.answers = err, nil
 		if err == nil {
 			s.answers, reply = reply[:s.count], reply[s.count:]
+			if text, ok := s.answers[0].(string); ok && isPlace(text) {
+				said = text
+			}
+			s.said = said
 		}
 	}
 }
@@ -170,22 +194,24 @@ func (p *Provider) trailing(list []*share, reply []any, sent time.Time) error {
 	return nil
 }
 
-// command builds the call of a script for its shares. The names and arguments are
-// passed by their addresses, which go-redis follows: values would be copied.
-func (p *Provider) command(list []*share) []any {
+// command builds the call of a script for its shares.
+func (p *Provider) command(list []*share) *[]any {
 	s, names, room, successors := list[0].script, 0, 5+sharedKeys, 0
 	for _, sh := range list {
 		names += len(sh.names)
 		room += len(sh.names) + len(sh.args)
 		successors = max(successors, sh.successors)
 	}
-	args := make([]any, 0, room)
-	args = append(args, "evalsha", s.sha, sharedKeys+names)
+	made, ok := argLists.Get().(*[]any)
+	if !ok {
+		made = new([]any)
+	}
+	args := append(slices.Grow(*made, room), "evalsha", s.sha, sharedKeys+names)
 	for i := range list[0].hub.shared {
 		args = append(args, &list[0].hub.shared[i])
 	}
 	for _, sh := range list {
-		args = appendArgs(args, sh.names)
+		args = append(args, sh.names...)
 	}
 	if s.self {
 		args = append(args, p.self)
@@ -194,16 +220,29 @@ func (p *Provider) command(list []*share) []any {
 		args = append(args, successors)
 	}
 	for _, sh := range list {
-		args = appendArgs(args, sh.args)
+		args = append(args, sh.args...)
 	}
-	return args
+	*made = args
+	return made
 }
 
-func appendArgs(args []any, list []string) []any {
-	for i := range list {
-		args = append(args, &list[i])
+// argLists are the arguments of calls that have ended.
+var argLists = sync.Pool{New: func() any { return new([]any) }}
+
+// argsKept is how long a list is at most that is used again.
+const argsKept = 2048
+
+// called gives the memory of a call back whose command has been answered, and whose arguments
+// nobody reads any more: what is sent again, with the source of the script, has a list of its
+// own. A command without an answer may still be written. A client that is not ours may have
+// hooks, which may keep the command.
+func (p *Provider) called(args *[]any, err error) {
+	if err != nil || !p.own || cap(*args) > argsKept {
+		return
 	}
-	return args
+	clear(*args)
+	*args = (*args)[:0]
+	argLists.Put(args)
 }
 
 // ended is ctx.Err, but for the moment between the deadline, which a connection

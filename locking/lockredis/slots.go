@@ -51,7 +51,7 @@ func (p *Provider) acquireGroups(ctx context.Context, req *driver.Request, group
 // by slotLease, at most, when another slot's keys cannot be had.
 func (p *Provider) acquireInTurn(ctx context.Context, req *driver.Request, groups []group, deadline time.Time) (driver.Grant, error) {
 	id := p.requestID()
-	asks := make([]*ask, 0, len(groups))
+	asks, who := make([]*ask, 0, len(groups)), make([]string, len(groups))
 	first := *req
 	if first.TTL == 0 || first.TTL > slotLease {
 		first.TTL = slotLease
@@ -65,7 +65,7 @@ func (p *Provider) acquireInTurn(ctx context.Context, req *driver.Request, group
 			asked = req
 		}
 		a := &ask{req: asked, group: &groups[i], id: id}
-		asks = append(asks, a)
+		asks, who[i] = append(asks, a), p.masters.whoHas(ctx, a.group.hub)
 		holds, err := p.take(ctx, a, deadline)
 		if err == nil && i < len(groups)-1 {
 			err = had.add(ctx, holds)
@@ -90,6 +90,11 @@ func (p *Provider) acquireInTurn(ctx context.Context, req *driver.Request, group
 		defer stop()
 		_, _ = p.Release(free, holds) // what it does not reach the cancel notes
 		return driver.Grant{}, errors.Join(err, p.cancel(ctx, asks...))
+	}
+	for i := range groups {
+		for _, at := range groups[i].at {
+			p.watch(groups[i].hub, grant.Holds[at:at+1], who[i])
+		}
 	}
 	return grant, nil
 }

@@ -31,7 +31,7 @@ type succession struct {
 	closes  time.Time
 	closed  bool
 	first   driver.Token
-	waiting []string // the ids of those whose turn is to come, in order
+	waiting reader // the numbers of those whose turn is to come, in order: see requestID
 	token   driver.Token
 	ttl     time.Duration // that the holder asked for
 	begun   []*wait       // the successors that have begun
@@ -48,7 +48,7 @@ const briefly = time.Millisecond
 const successorsMost = 32
 
 // succeed notes the successors of a grant that was told just now. It requires mu.
-func (s *waits) succeed(first *driver.Granted, ttl time.Duration, ids []string) {
+func (s *waits) succeed(first *driver.Granted, ttl time.Duration, ids reader) {
 	if old := s.successions[first.Key]; old != nil { // of one that is closed parted sees to the rest
 		s.forget(old, old.closed)
 	}
@@ -74,9 +74,9 @@ func (s *waits) handOn(hold *driver.Hold) bool {
 	now := time.Now()
 	// The wall clock goes on while the machine sleeps.
 	open := now.Before(l.closes) && now.Round(0).Before(l.closes.Round(0)) && now.Before(l.until)
-	for open && !l.closed && len(l.waiting) > 0 {
-		w := s.byID[l.waiting[0]]
-		l.waiting, l.token = l.waiting[1:], l.token+1
+	for open && !l.closed && l.waiting.more() {
+		w := s.byNumber(l.waiting.text())
+		l.token++
 		if w == nil || len(w.ask.group.at) != 1 || w.ask.req.Keys[w.ask.group.at[0]] != hold.Key {
 			continue // it has ended, and has said so or will
 		}
@@ -87,7 +87,7 @@ func (s *waits) handOn(hold *driver.Hold) bool {
 		l.holder = driver.Hold{Key: hold.Key, Owner: w.ask.req.Owner, Generation: w.ask.req.Generation, Token: l.token}
 		l.ttl = w.ask.req.TTL
 		w.ask.group.hub.pay(1)
-		s.finish(w, []driver.Granted{{Hold: l.holder, Offer: true, Until: l.until}}, nil)
+		s.finish(w, append(w.holds, driver.Granted{Hold: l.holder, Offer: true, Until: l.until}), nil)
 		return true
 	}
 	return false

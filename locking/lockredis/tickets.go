@@ -37,36 +37,37 @@ func (p *Provider) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, 
 		return driver.Place{}, err
 	}
 	w := p.waits.readd(a)
-	if err := p.stateUntilEnd(ctx, a); err != nil {
+	got, err := p.stateUntilEnd(ctx, a)
+	if err != nil {
 		return driver.Place{}, fmt.Errorf("lockredis: enqueue: %w", err)
 	}
-	switch got := &a.got; got.kind {
+	switch got.kind {
 	case answerGranted:
-		p.waits.begin(w, got)
+		p.waits.begin(w, &got)
 		p.waits.offer(a.id, got.holds)
 		return driver.Place{Offered: true, Grant: driver.Grant{Holds: got.holds}}, nil
 	case answerWaiting:
-		p.waits.begin(w, got)
+		p.waits.begin(w, &got)
 		return driver.Place{}, nil
 	case answerBusy, answerRevoked, answerDeadlock:
 	}
 	p.waits.end(a.id)
-	_, err = p.final(a)
+	_, err = final(a, &got)
 	return driver.Place{}, err
 }
 
 // stateUntilEnd sends an ask until there is an answer, or ctx ends.
-func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) error {
+func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) (answer, error) {
 	for sent := 1; ; sent++ {
-		err := p.put(ctx, a)
+		got, err := p.put(ctx, a)
 		if err == nil || (!lost(err) && !passing(err)) {
-			return err
+			return got, err
 		}
 		if e := ended(ctx); e != nil {
-			return errors.Join(e, err)
+			return got, errors.Join(e, err)
 		}
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
-			return errors.Join(e, err)
+			return got, errors.Join(e, err)
 		}
 	}
 }
@@ -81,12 +82,15 @@ func (p *Provider) Claim(ctx context.Context, t driver.Ticket) (driver.Grant, er
 	if err != nil {
 		return driver.Grant{}, err
 	}
+	who := p.masters.whoHas(ctx, a.group.hub)
 	for sent := 1; ; sent++ {
 		began := time.Now()
 		reply, err := p.send(ctx, claimScript, append(a.group.command(claimScript, 6),
 			a.id, t.Owner, millis(t.TTL), t.Generation.Epoch, t.Generation.Attempt, p.self))
 		if err == nil {
-			return p.readClaim(a, reply, began)
+			grant, err := p.readClaim(a, reply, began)
+			p.watch(a.group.hub, grant.Holds, who)
+			return grant, err
 		}
 		if !lost(err) && !passing(err) {
 			return driver.Grant{}, fmt.Errorf("lockredis: claim: %w", err)
@@ -142,7 +146,7 @@ func (s *waits) offer(id string, holds []driver.Granted) *wait {
 		return nil
 	}
 	s.unoffer(w)
-	w.offered = holds
+	w.holds, w.offered = holds, true
 	for i := range holds {
 		s.offers[offerKey{holds[i].Key, holds[i].Token}] = w
 	}
@@ -157,10 +161,21 @@ type offerKey struct {
 
 // unoffer forgets what is offered to a ticket; it requires mu.
 func (s *waits) unoffer(w *wait) {
-	for i := range w.offered {
-		delete(s.offers, offerKey{w.offered[i].Key, w.offered[i].Token})
+	if s.unlist(w) {
+		w.holds = nil
 	}
-	w.offered = nil
+}
+
+// unlist has what is offered to a ticket be found no longer; it requires mu.
+func (s *waits) unlist(w *wait) (offered bool) {
+	if !w.offered {
+		return false
+	}
+	for i := range w.holds {
+		delete(s.offers, offerKey{w.holds[i].Key, w.holds[i].Token})
+	}
+	w.offered = false
+	return true
 }
 
 // hadTurn ends the tickets whose offers were released, or were made full holds, other
@@ -202,7 +217,7 @@ func (p *Provider) readClaim(a *ask, reply any, sent time.Time) (driver.Grant, e
 		return driver.Grant{}, driver.ErrNoOffer
 	}
 	holds := r.holds(a.req, a.group, sent)
-	if r.bad || len(r.list) > 0 {
+	if !r.whole() {
 		return driver.Grant{}, badReply(claimScript.name, reply)
 	}
 	p.waits.offer(a.id, holds)

@@ -38,7 +38,7 @@ func leftOf(t testing.TB, servers []*redistest.Server, ns string) []string {
 			case side && explained(bg, client, "~lockstep:{}:"+name):
 			case side && slices.Contains([]string{"p:", "d:", "x:"}, name[:min(2, len(name))]) && client.PTTL(bg, keys.Val()).Val() > 0:
 			default:
-				left = append(left, strings.TrimSpace(fmt.Sprintf("%.200q %s", keys.Val(), content(bg, client, keys.Val()))))
+				left = appendLeft(bg, left, client, keys.Val())
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package lockredis
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,25 +13,23 @@ import (
 // fields but for done are guarded by waits.mu until it is settled.
 type wait struct {
 	ask     *ask
-	done    chan struct{}    // closed when holds and err are final
-	holds   []driver.Granted // of a ticket: what was offered to it when it ended
+	done    chan struct{}    // gets something when holds and err are final
+	holds   []driver.Granted // of a ticket: what is offered to it, or was when it ended
 	err     error
+	asked   time.Time // it was surely not granted before
 	settled bool
-	asked   time.Time        // it was surely not granted before
-	came    time.Time        // stating it again changes nothing
-	began   bool             // the server has said that it waits
-	missed  bool             // it had not begun when all were stated again
-	offered []driver.Granted // what a ticket may claim
+	came    time.Time // stating it again changes nothing
+	dropped bool      // the caller does not wait any more
+	began   bool      // the server has said that it waits
+	missed  bool      // it had not begun when all were stated again
+	offered bool      // a ticket may claim the holds
 }
 
 // lapses says that a ticket's offer has surely ended on the server, or may have.
 func (w *wait) lapses(now time.Time) bool {
-	for i := range w.offered {
-		if u := w.offered[i].Until; !u.IsZero() && now.After(u) {
-			return true
-		}
-	}
-	return false
+	return w.offered && slices.ContainsFunc(w.holds, func(g driver.Granted) bool {
+		return !g.Until.IsZero() && now.After(g.Until)
+	})
 }
 
 // waits is who waits in this process, and on which locks.
@@ -38,6 +37,8 @@ func (w *wait) lapses(now time.Time) bool {
 // A wait is entered before its request is sent, so that a grant which overtakes
 // the answer finds it.
 type waits struct {
+	process string // the name of this one
+
 	mu      sync.Mutex
 	byID    map[string]*wait
 	watched map[string]*watched // by lock
@@ -67,18 +68,28 @@ type watched struct {
 	brief   bool // whoever had it last here had it for a moment only
 }
 
-func newWaits(wake func(time.Time), arm func(string)) *waits {
+func newWaits(process string, wake func(time.Time), arm func(string)) *waits {
 	return &waits{
-		byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
+		process: process, byID: map[string]*wait{}, watched: map[string]*watched{}, wake: wake, arm: arm,
 		left: map[string]*leaving{}, offers: map[offerKey]*wait{}, successions: map[string]*succession{},
 		handingOn: handingOn, briefly: briefly,
 	}
 }
 
+// byNumber finds a wait by the number of its request: see requestID. It requires mu.
+func (s *waits) byNumber(number string) *wait {
+	var room [64]byte
+	return s.byID[string(append(append(append(room[:0], s.process...), '.'), number...))]
+}
+
 // add enters a request that is about to be sent.
 func (s *waits) add(a *ask) *wait {
-	now := time.Now()
-	w := &wait{ask: a, done: make(chan struct{}), asked: now, came: now}
+	w := a.room
+	if w == nil {
+		w = &wait{}
+	}
+	w.ask, w.done, w.asked = a, getSignal(), time.Now()
+	w.came = w.asked
 	s.mu.Lock()
 	s.byID[a.id] = w
 	s.mu.Unlock()
@@ -94,16 +105,14 @@ func (s *waits) drop(w *wait) (settled bool) {
 		return true
 	}
 	s.remove(w)
+	w.dropped = true
 	return false
 }
 
 // remove requires mu.
 func (s *waits) remove(w *wait) {
 	delete(s.byID, w.ask.id)
-	if w.offered != nil {
-		w.holds = w.offered
-	}
-	s.unoffer(w)
+	s.unlist(w)
 	if w.began {
 		s.queued.Add(-1)
 		s.unwatch(w.ask.group)
@@ -112,7 +121,7 @@ func (s *waits) remove(w *wait) {
 
 // settle answers a wait, if it still is there. The successors are those that its grant
 // names.
-func (s *waits) settle(id string, holds []driver.Granted, successors []string, err error) {
+func (s *waits) settle(id string, holds []driver.Granted, successors reader, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.byID[id]
@@ -122,7 +131,7 @@ func (s *waits) settle(id string, holds []driver.Granted, successors []string, e
 	for i := range holds {
 		s.overtaken(holds[i].Key)
 	}
-	if len(successors) > 0 {
+	if successors.more() {
 		s.succeed(&holds[0], w.ask.req.TTL, successors)
 	}
 	s.finish(w, holds, err)
@@ -137,8 +146,17 @@ func (s *waits) finish(w *wait, holds []driver.Granted, err error) {
 		}
 	}
 	s.remove(w)
+	s.answer(w, holds, err)
+}
+
+// answer says to the caller of a wait, if he is still there, what has come of it. It
+// requires mu.
+func (s *waits) answer(w *wait, holds []driver.Granted, err error) {
+	if w.dropped {
+		return
+	}
 	w.holds, w.err, w.settled = holds, err, true
-	close(w.done)
+	w.done <- struct{}{} // it has room for one
 }
 
 // begin notes that the server has put a request into the queue.
@@ -156,18 +174,16 @@ func (s *waits) begin(w *wait, got *answer) {
 		s.queued.Add(1)
 		s.watch(w.ask.group)
 	}
-	for i, at := range w.ask.group.at {
-		if got.busy != nil && w.ask.req.Keys[at] == got.busy.Key {
-			s.see(w.ask.group.places[i].lock, got.left, got.alien)
-			if got.alien {
-				s.arm(w.ask.group.places[i].lock)
-			}
+	if got.kind == answerWaiting {
+		lock := w.ask.group.places[got.busy].lock
+		s.see(lock, got.left, got.alien)
+		if got.alien {
+			s.arm(lock)
 		}
 	}
 	if got.more {
 		s.wake(time.Now())
 	}
-	w.ask.got = answer{} // it waits long, and this is not needed any more
 }
 
 // watch requires mu.
@@ -199,7 +215,7 @@ func (s *waits) unwatch(g *group) {
 func (s *waits) busy(key, lock string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.successions[key]; l != nil && !l.closed && len(l.waiting) > 0 {
+	if l := s.successions[key]; l != nil && !l.closed && l.waiting.more() {
 		return true
 	}
 	v := s.watched[lock]
