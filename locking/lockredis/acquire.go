@@ -75,30 +75,35 @@ func (p *Provider) obtain(ctx context.Context, a *ask, deadline time.Time) ([]dr
 // standInLine asks for what is waited for, and waits. When it returns the wait has been
 // settled or dropped.
 func (p *Provider) standInLine(ctx context.Context, a *ask, w *wait, deadline time.Time) ([]driver.Granted, error) {
-	got, err := p.state(ctx, a, deadline)
+	got := getAnswer()
+	err := p.state(ctx, a, deadline, got)
 	switch {
 	case err != nil:
+		putAnswer(got)
 		if p.waits.drop(w) {
 			return w.holds, w.err // the grant has come all the same
 		}
 		return nil, p.giveUp(ctx, a, deadline, err)
 	case got.kind == answerGranted:
 		p.waits.settle(a.id, got.holds, got.successors, nil)
+		putAnswer(got)
 		return w.holds, w.err
 	case got.kind != answerWaiting:
 		p.waits.drop(w)
-		return final(a, &got)
+		return final(a, got)
 	}
-	p.waits.begin(w, &got)
+	p.waits.begin(w, got)
+	putAnswer(got)
 	return p.await(ctx, w, deadline)
 }
 
 // try asks for what is there now.
 func (p *Provider) try(ctx context.Context, a *ask) ([]driver.Granted, error) {
 	a.mode = modeTry
-	got, err := p.state(ctx, a, time.Time{})
+	var got answer
+	err := p.state(ctx, a, time.Time{}, &got)
 	for err == nil && got.more {
-		got, err = p.state(ctx, a, time.Time{})
+		err = p.state(ctx, a, time.Time{}, &got)
 	}
 	if err != nil {
 		return nil, p.giveUp(ctx, a, time.Time{}, err)
@@ -109,28 +114,30 @@ func (p *Provider) try(ctx context.Context, a *ask) ([]driver.Granted, error) {
 // state sends an ask until there is an answer: it is safe to send one again. A
 // request that does not wait is sent again once only, and not to a server that
 // cannot answer yet.
-func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time) (answer, error) {
+//
+// The answer is the caller's: a copy would be a part of the stack of everybody who waits.
+func (p *Provider) state(ctx context.Context, a *ask, deadline time.Time, got *answer) error {
 	for sent := 1; ; sent++ {
-		got, err := p.put(ctx, a)
+		err := p.put(ctx, a, got)
 		if err == nil {
-			return got, nil
+			return nil
 		}
 		if _, unsent := errors.AsType[*notSentError](err); lost(err) && !unsent {
 			p.waits.sentInVain(a)
 		}
 		if ended(ctx) != nil {
-			return got, err
+			return err
 		}
 		switch {
 		case !lost(err) && !passing(err):
-			return got, err
+			return err
 		case deadline.IsZero() && (sent > 1 || passing(err)):
-			return got, err
+			return err
 		case !deadline.IsZero() && !time.Now().Before(deadline):
-			return got, err
+			return err
 		case sent > 1 || passing(err):
 			if e := p.pause(ctx, sent, deadline); e != nil {
-				return got, errors.Join(e, err)
+				return errors.Join(e, err)
 			}
 		}
 	}

@@ -84,15 +84,15 @@ const (
 )
 
 // put sends the ask once.
-func (p *Provider) put(ctx context.Context, a *ask) (answer, error) {
+func (p *Provider) put(ctx context.Context, a *ask, got *answer) error {
 	sent := time.Now()
 	sh := p.askShare(a, sent)
 	if err := p.ask(ctx, p.lane(a), sh); err != nil {
-		return answer{}, err
+		return err
 	}
-	got, err := p.readAnswer(a, sh, sent)
+	err := p.readAnswer(a, sh, sent, got)
 	sh.done()
-	return got, err
+	return err
 }
 
 // crowd is how many wait here for a lock when its next release is soon to be sent.
@@ -185,22 +185,23 @@ func badReply(script string, reply any) error {
 }
 
 // readAnswer reads what acquire.lua answered.
-func (p *Provider) readAnswer(a *ask, sh *share, sent time.Time) (got answer, err error) {
+func (p *Provider) readAnswer(a *ask, sh *share, sent time.Time, got *answer) error {
+	*got = answer{}
 	reply := sh.answers[0]
 	switch v := reply.(type) {
 	case int64:
-		got, err = p.readPlace(a, sh.said, sent)
+		err := p.readPlace(a, sh.said, sent, got)
 		got.place = v
-		return got, err
+		return err
 	case string:
 		if isPlace(v) {
-			return p.readPlace(a, v, sent)
+			return p.readPlace(a, v, sent, got)
 		}
-		return readToken(a, v, sent)
+		return readToken(a, v, sent, got)
 	}
 	list, ok := reply.([]any)
 	if !ok || len(list) == 0 {
-		return got, badReply(acquireScript.name, reply)
+		return badReply(acquireScript.name, reply)
 	}
 	r := reader{list: list[1:]}
 	switch kind, _ := list[0].(int64); kind {
@@ -215,7 +216,7 @@ func (p *Provider) readAnswer(a *ask, sh *share, sent time.Time) (got answer, er
 		}
 		at := r.number()
 		if at < 1 || at > int64(len(a.group.at)) {
-			return got, badReply(acquireScript.name, reply)
+			return badReply(acquireScript.name, reply)
 		}
 		got.busy, got.holder = int(at-1), r.text()
 		got.left = time.Duration(r.number()) * time.Millisecond
@@ -228,18 +229,18 @@ func (p *Provider) readAnswer(a *ask, sh *share, sent time.Time) (got answer, er
 	case -2:
 		got.kind, got.circle = answerDeadlock, p.readCircle(&r)
 	case -4:
-		return got, errEndedBefore
+		return errEndedBefore
 	case -3:
 		if text := r.text(); !r.bad {
-			return got, scriptError(text)
+			return scriptError(text)
 		}
 	default:
 		r.bad = true
 	}
 	if !r.whole() {
-		return got, badReply(acquireScript.name, reply)
+		return badReply(acquireScript.name, reply)
 	}
-	return got, nil
+	return nil
 }
 
 // toldOfLife sees to what the server has heard of this process's liveness by an ask.
@@ -254,26 +255,27 @@ func isPlace(text string) bool { return strings.HasPrefix(text, "w") }
 
 // readPlace reads the answer to a request that waits for its one key, as most do: their
 // answers are kept small.
-func (p *Provider) readPlace(a *ask, text string, sent time.Time) (answer, error) {
+func (p *Provider) readPlace(a *ask, text string, sent time.Time, got *answer) error {
 	place, rest, _ := strings.Cut(strings.TrimPrefix(text, "w"), " ")
 	left, alien, _ := strings.Cut(rest, " ")
 	at, err := strconv.ParseInt(place, 10, 64)
 	lapses, e := strconv.ParseInt(left, 10, 64)
 	if err != nil || e != nil || alien != "0" && alien != "1" {
-		return answer{}, badReply(acquireScript.name, text)
+		return badReply(acquireScript.name, text)
 	}
 	p.toldOfLife(a, sent)
-	return answer{kind: answerWaiting, place: at, left: time.Duration(lapses) * time.Millisecond, alien: alien == "1"}, nil
+	got.kind, got.place, got.left, got.alien = answerWaiting, at, time.Duration(lapses)*time.Millisecond, alien == "1"
+	return nil
 }
 
 // errEndedBefore is the answer to a request that came after its own end.
 const errEndedBefore = scriptError("ENDED the request was given up before it came")
 
 // readToken reads the answer to a request whose keys were all free.
-func readToken(a *ask, text string, sent time.Time) (answer, error) {
+func readToken(a *ask, text string, sent time.Time, got *answer) error {
 	token, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || token == 0 {
-		return answer{}, badReply(acquireScript.name, text)
+		return badReply(acquireScript.name, text)
 	}
 	left := int64(-1)
 	if a.req.TTL > 0 {
@@ -286,7 +288,8 @@ func readToken(a *ask, text string, sent time.Time) (answer, error) {
 			Until: until(sent, left),
 		}
 	}
-	return answer{kind: answerGranted, holds: holds}, nil
+	got.kind, got.holds = answerGranted, holds
+	return nil
 }
 
 // readCircle reads the edges of a deadlock.

@@ -399,7 +399,7 @@ func (p *Provider) restate(ctx context.Context, list []*wait) error {
 		var got answer
 		err := sh.err
 		if err == nil {
-			got, err = p.readAnswer(&asks[i], sh, sent)
+			err = p.readAnswer(&asks[i], sh, sent, &got)
 		}
 		if err != nil {
 			p.unanswered(list[i], err)

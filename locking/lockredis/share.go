@@ -83,3 +83,21 @@ func putSignal(c chan struct{}) {
 	}
 	signals.Put(c)
 }
+
+// answers are those that nobody reads any more. An answer on the stack of somebody who
+// waits would make that stack longer for as long as the wait lasts.
+var answers = sync.Pool{New: func() any { return new(answer) }}
+
+func getAnswer() *answer {
+	got, ok := answers.Get().(*answer)
+	if !ok {
+		got = new(answer)
+	}
+	return got
+}
+
+// putAnswer takes an answer back. Whoever was told of it has copied what is to last.
+func putAnswer(got *answer) {
+	*got = answer{}
+	answers.Put(got)
+}

@@ -37,7 +37,8 @@ func (p *Provider) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, 
 		return driver.Place{}, err
 	}
 	w := p.waits.readd(a)
-	got, err := p.stateUntilEnd(ctx, a)
+	var got answer
+	err = p.stateUntilEnd(ctx, a, &got)
 	if err != nil {
 		return driver.Place{}, fmt.Errorf("lockredis: enqueue: %w", err)
 	}
@@ -57,17 +58,17 @@ func (p *Provider) Enqueue(ctx context.Context, t driver.Ticket) (driver.Place, 
 }
 
 // stateUntilEnd sends an ask until there is an answer, or ctx ends.
-func (p *Provider) stateUntilEnd(ctx context.Context, a *ask) (answer, error) {
+func (p *Provider) stateUntilEnd(ctx context.Context, a *ask, got *answer) error {
 	for sent := 1; ; sent++ {
-		got, err := p.put(ctx, a)
+		err := p.put(ctx, a, got)
 		if err == nil || (!lost(err) && !passing(err)) {
-			return got, err
+			return err
 		}
 		if e := ended(ctx); e != nil {
-			return got, errors.Join(e, err)
+			return errors.Join(e, err)
 		}
 		if e := p.pause(ctx, sent, time.Time{}); e != nil {
-			return got, errors.Join(e, err)
+			return errors.Join(e, err)
 		}
 	}
 }
