@@ -192,9 +192,6 @@ func TestI9OfTooManyUnfetchedResultsTheOldestGo(t *testing.T) {
 				_, err := handles[3].Wait(t.Context())
 				wants(t, err)
 			}
-			if _, err := workflow.Run(t.Context(), r.Engine, w, "-"); err != nil {
-				t.Error(err)
-			}
 		}
 		for i, kept := range []bool{false, false, true, false, true} {
 			_, err := r.store.Load(t.Context(), store.Key{Workflow: "w", ID: handles[i].ID()})

@@ -134,9 +134,9 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if r.s.State.Finished() {
 		r.e.waits.tell(r.key)
 	}
-	r.wait()
 	r.commands = commands
-	r.take(begun{}) // before anything that others send
+	r.take(begun{}) // before anything that others send, a timer among them
+	r.wait()
 	r.e.mu.Lock()
 	r.e.runs[r.key] = r
 	r.e.mu.Unlock()
