@@ -98,8 +98,7 @@ func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
 		case e.base.Err() != nil:
 			return nil, context.Cause(e.base)
 		case x.State.Finished():
-			pause = min(soon, lookAgain)
-			soon *= 2
+			pause, soon = soon, min(2*soon, lookAgain)
 		}
 		again := time.NewTimer(pause)
 		select {

@@ -97,8 +97,13 @@ func (r *Run) cancelWait(ctx context.Context, e store.Errand) error {
 	}
 	n, _ := r.s.Node(e.Place)
 	provider, keys, err := r.e.cfg.Keeper.Resolve(e.Provider, n.Keys)
-	if err != nil {
+	if errors.Is(err, ErrRefused) { // nor was it asked for here
+		r.e.cfg.Logger.Warn("workflow: a wait for locks cannot be ended by this engine, and stays in the queues until its offer lapses",
+			"execution", r.key.String(), "ticket", e.Ticket, "provider", e.Provider, "error", err)
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	scope := r.scopes.root.Guard(r.s.PlaceKey(e.Place), n.Attempts) // its frame may have ended
 	defer scope.Surrender()

@@ -89,7 +89,7 @@ func takeCases() []storeCase {
 				soon.NotBefore = r.now().Add(r.lease())
 				r.make("x", withTasks(soon, task("now", "q")))
 				r.wantTaken("before its time", r.taking(r.me, "q"), "now")
-				r.pass(time.Until(soon.NotBefore) + pollInterval)
+				r.pass(soon.NotBefore.Sub(r.now()) + pollInterval)
 				r.wantTaken("after it", r.taking(r.me, "q"), "soon")
 			},
 		},

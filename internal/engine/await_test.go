@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/store"
+	"github.com/lockstep-dev/lockstep/store/storemem"
+)
+
+// countingStore counts how often it is asked for an execution.
+type countingStore struct {
+	store.Store
+
+	loads int
+}
+
+func (s *countingStore) Load(ctx context.Context, key store.Key) (*store.Snapshot, error) {
+	s.loads++
+	return s.Store.Load(ctx, key)
+}
+
+// Locks may be impossible to give back for long, such as while their server is away.
+func TestEndOfAnExecutionThatDoesNotSettleIsAskedForOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &countingStore{Store: storemem.New()}
+		x := &store.Snapshot{
+			Identity: store.Identity{Key: store.Key{Workflow: "w", ID: "x"}, RunUID: "r"},
+			Head:     store.Head{State: store.Done, Unsettled: true},
+		}
+		if existing, err := s.Create(t.Context(), x); existing != nil || err != nil {
+			t.Fatal(existing, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		end, err := New(Config{Store: s}).AwaitEnd(ctx, x.Key)
+		if !errors.Is(err, context.DeadlineExceeded) || s.loads > 620 {
+			t.Errorf("%v, %v after it was asked for %d times in ten minutes", end, err, s.loads)
+		}
+	})
+}
