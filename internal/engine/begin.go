@@ -92,7 +92,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if o.Timeout > 0 {
 		id.Deadline = now.Add(o.Timeout)
 	}
-	r.s.Init(r.plan, &id, store.Fence{Owner: r.e.me, Epoch: 1, Revision: 1})
+	r.s.Init(r.plan, &id, store.Fence{Owner: r.e.me, Epoch: 1}) // its first revision is still to be written
 	if !generated {
 		created, err := r.e.alone(ctx, r.key)
 		if err != nil {
@@ -113,7 +113,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if err != nil {
 		return err
 	}
-	r.s.DueAt = r.s.NextDue()
+	r.s.DueAt, r.s.Revision = r.s.NextDue(), 1
 	b := newBatch()
 	defer b.free()
 	x := &b.create
