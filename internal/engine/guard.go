@@ -319,6 +319,22 @@ func (r *Run) takeOver() error {
 	return nil
 }
 
+// entered returns a guard whose branch runs. One that this run has not entered itself may
+// have no lock of its own, since it shares those around it, and gets some when it is left:
+// what stands in it is to have them then.
+func (r *Run) entered(at store.Place) *guard {
+	if g := r.guards[at]; g != nil {
+		return g
+	}
+	n, _ := r.s.Node(at)
+	g := &guard{scope: r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), n.Attempts)}
+	if r.guards == nil {
+		r.guards = make(map[store.Place]*guard)
+	}
+	r.guards[at] = g
+	return g
+}
+
 // takeOverFrame takes over what steps have left to a sequence. What is lost of that is
 // told: no step in flight relies on it.
 func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
@@ -346,15 +362,7 @@ func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
 
 // takeOverGuard takes over the locks of a guard that a claim has found.
 func (r *Run) takeOverGuard(ctx context.Context, at store.Place, holds []store.Hold) error {
-	n, _ := r.s.Node(at)
-	g := r.guards[at]
-	if g == nil { // else it was begun before, and did not come to its end
-		g = &guard{scope: r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), n.Attempts)}
-		if r.guards == nil {
-			r.guards = make(map[store.Place]*guard)
-		}
-		r.guards[at] = g
-	}
+	g := r.entered(at)
 	stands, err := r.renewGuard(ctx, at, g, holds, 0)
 	if err == nil && !stands {
 		r.lost = append(r.lost, at)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
+	"github.com/lockstep-dev/lockstep/internal/plan"
 	"github.com/lockstep-dev/lockstep/internal/runctx"
 	"github.com/lockstep-dev/lockstep/store"
 )
@@ -47,8 +48,8 @@ func (s *scopes) sequence(r *Run, id store.FrameID) *runctx.Scope {
 	}
 	f := r.s.Frame(id)
 	parent := s.sequence(r, f.Parent.Frame)
-	if g := r.guards[f.Parent]; g != nil {
-		parent = g.scope
+	if r.plan.Nodes[f.Parent.Node].Kind == plan.GuardNode {
+		parent = r.entered(f.Parent).scope
 	}
 	scope := parent.Sequence(r.s.PlaceKey(f.Parent) + "." + itoa(f.Branch))
 	if s.frames == nil {
