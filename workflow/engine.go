@@ -22,6 +22,7 @@ const (
 	DefaultLockLease     = 30 * time.Second
 	DefaultLease         = 5 * time.Second
 	DefaultCancelGrace   = 5 * time.Second
+	DefaultRestAfter     = 5 * time.Second
 	DefaultMaxInputBytes = 16 << 20
 	DefaultMaxIDBytes    = 1 << 10
 	DefaultRetention     = 24 * time.Hour
@@ -56,6 +57,13 @@ type Config struct {
 	// CancelGrace is how long a body whose context has ended is waited for before
 	// it is left behind; zero is [DefaultCancelGrace].
 	CancelGrace time.Duration
+	// RestAfter is how long an execution stays in this process's memory that waits for a
+	// time, a child or a message, and at which nothing happens; one that is to sleep for
+	// longer is let go at once. The store then gives it to whichever engine asks when its
+	// time or the message has come. What holds or wants a lock stays with its engine, as
+	// does what a caller here waits for, and everything on a store that is not durable.
+	// Zero is [DefaultRestAfter].
+	RestAfter time.Duration
 	// Retention is how long a finished execution is kept whose id the caller gave;
 	// zero is [DefaultRetention]. A failed one is kept for good.
 	Retention time.Duration
@@ -102,7 +110,9 @@ func NewEngine(cfg Config) (*Engine, error) {
 				"the workflow %q that it calls among the engine's, with the definition that it was composed with", child)}
 		}
 	}
-	for field, d := range map[string]time.Duration{"Lease": cfg.Lease, "LockLease": cfg.LockLease, "CancelGrace": cfg.CancelGrace, "Retention": cfg.Retention} {
+	for field, d := range map[string]time.Duration{
+		"Lease": cfg.Lease, "LockLease": cfg.LockLease, "CancelGrace": cfg.CancelGrace, "RestAfter": cfg.RestAfter, "Retention": cfg.Retention,
+	} {
 		if d < 0 {
 			return nil, &ConfigError{field, d.String(), "zero or more"}
 		}
@@ -120,7 +130,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 	return &Engine{
 		inner: engine.New(engine.Config{
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
-			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace,
+			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace, RestAfter: cfg.RestAfter,
 			Keeper:    &keeper{container: cfg.Container, shared: cfg.Store.Describe().Shared && !cfg.AllowLocalLocks},
 			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention, MostGenerated: cfg.MaxUnfetched},
 		}),
@@ -141,6 +151,7 @@ func (cfg *Config) setDefaults() {
 	setDefault(&cfg.Lease, DefaultLease)
 	setDefault(&cfg.LockLease, DefaultLockLease)
 	setDefault(&cfg.CancelGrace, DefaultCancelGrace)
+	setDefault(&cfg.RestAfter, DefaultRestAfter)
 	setDefault(&cfg.Retention, DefaultRetention)
 	setDefault(&cfg.MaxUnfetched, DefaultMaxUnfetched)
 	setDefault(&cfg.MaxInputBytes, DefaultMaxInputBytes)

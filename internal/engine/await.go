@@ -63,17 +63,20 @@ func (w *waiters) tell(key store.Key) {
 // there is no end to tell of.
 func (r *Run) Wait(ctx context.Context) (*End, error) {
 	r.waiting.Add(1)
-	defer r.waiting.Add(-1)
 	select {
 	case <-r.done:
+		defer r.waiting.Add(-1)
 	case <-ctx.Done():
+		if r.waiting.Add(-1) == 0 && r.e.rests() {
+			r.post(unattended{})
+		}
 		return nil, fmt.Errorf("workflow: wait for %s: %w", r.key, context.Cause(ctx))
 	}
 	switch {
 	case r.first != nil:
 		return r.first.Wait(ctx)
-	case errors.Is(r.err, store.ErrFenced), errors.Is(r.err, ErrLostLease):
-		return r.e.AwaitEnd(ctx, r.key) // another engine goes on with it
+	case errors.Is(r.err, store.ErrFenced), errors.Is(r.err, ErrLostLease), errors.Is(r.err, errRests):
+		return r.e.AwaitEnd(ctx, r.key) // another run goes on with it
 	case r.err != nil:
 		return nil, r.err
 	case r.joined:

@@ -58,8 +58,11 @@ type Config struct {
 	Lease       time.Duration
 	LockLease   time.Duration
 	CancelGrace time.Duration
-	Retention   Retention
-	Keeper      Keeper // nil: the engine runs no guards
+	// RestAfter is how long an execution stays here at which nothing happens; zero is
+	// for as long as it is this engine's.
+	RestAfter time.Duration
+	Retention Retention
+	Keeper    Keeper // nil: the engine runs no guards
 }
 
 // Retention says how long finished executions are kept.

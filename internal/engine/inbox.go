@@ -46,6 +46,10 @@ func (m sent) handle(r *Run) error {
 }
 
 func (m sent) tooLate(r *Run) {
+	if errors.Is(r.err, errRests) { // whoever claims it now finds the message
+		time.AfterFunc(lookAgain, func() { r.e.senders.tell(m.id, nil) })
+		return
+	}
 	r.e.senders.tell(m.id, fmt.Errorf("%w: %s has ended", ErrUnfit, r.key))
 }
 
@@ -141,17 +145,19 @@ func (r *Run) consume(i int) {
 // recordQuietly is record for one of several messages.
 func (r *Run) recordQuietly(commands []machine.Command) error {
 	inbox := r.inbox
-	r.inbox = nil
+	r.inbox, r.reading = nil, true
 	err := r.record(commands)
-	r.inbox = append(inbox, r.inbox...)
+	r.inbox, r.reading = append(inbox, r.inbox...), false
 	return err
 }
 
 // Send stores a message for an execution, and has whoever drives it handle it. When
 // that is this engine, the answer says whether it was of use.
 func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error {
+	var resting bool
 	if e.Find(key) == nil {
-		if err := e.useful(ctx, key, ev); err != nil {
+		var err error
+		if resting, err = e.useful(ctx, key, ev); err != nil {
 			return err
 		}
 	}
@@ -163,7 +169,14 @@ func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error 
 		return fmt.Errorf("workflow: send %s to %s: %w", ev.Kind, key, err)
 	}
 	r := e.Find(key)
-	if r == nil {
+	switch {
+	case r != nil:
+		r.post(sent{u})
+	case resting: // the message wakes it, here or elsewhere
+		e.lookForWork()
+		elsewhere := time.AfterFunc(lookAgain, func() { e.senders.tell(u, nil) })
+		defer elsewhere.Stop()
+	default:
 		select {
 		case err := <-answer: // it was the last that its run was told
 			return err
@@ -171,7 +184,6 @@ func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error 
 			return nil
 		}
 	}
-	r.post(sent{u})
 	select {
 	case err := <-answer:
 		return err
@@ -181,20 +193,20 @@ func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error 
 }
 
 // useful says whether a message can be of use that another engine, or nobody, handles:
-// it would stay with an execution that has finished.
-func (e *Engine) useful(ctx context.Context, key store.Key, ev store.Event) error {
+// it would stay with an execution that has finished. It says whether that rests, too.
+func (e *Engine) useful(ctx context.Context, key store.Key, ev store.Event) (resting bool, err error) {
 	x, err := e.cfg.Store.Load(ctx, key)
 	if err != nil {
-		return fmt.Errorf("workflow: send %s to %s: %w", ev.Kind, key, err)
+		return false, fmt.Errorf("workflow: send %s to %s: %w", ev.Kind, key, err)
 	}
 	useful := !x.State.Finished()
 	if ev.Kind == store.Resume {
 		useful = x.State == store.Failed
 	}
 	if !useful {
-		return fmt.Errorf("%w: %s is %s", ErrUnfit, key, x.State)
+		return false, fmt.Errorf("%w: %s is %s", ErrUnfit, key, x.State)
 	}
-	return nil
+	return restsInStore(x), nil
 }
 
 // deliver is Send for errands: the same id is delivered once.

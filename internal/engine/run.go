@@ -56,6 +56,8 @@ type Run struct {
 	inbox    []store.Message   // that have come early, or were not looked at
 	read     []string          // messages whose consumption is not recorded
 	later    time.Time         // when errands are tried again that failed
+	reading  bool              // one message after the other
+	dozing   bool              // it is looked at again whether it rests
 
 	// Of the engine's timers.
 	wakeAt time.Time
@@ -189,8 +191,12 @@ func (woke) handle(r *Run) error {
 			return err
 		}
 	}
+	dozing := r.dozing
+	r.dozing = false
 	if due := r.s.NextDue(); due.IsZero() || due.After(time.Now()) {
-		r.wait()
+		if r.wait(); dozing {
+			return r.rest()
+		}
 		return nil
 	}
 	return r.happen(machine.Woken{})
@@ -271,8 +277,13 @@ func (r *Run) happen(ev machine.Event) error {
 // record commits what was decided, and does what may only be done then.
 func (r *Run) record(commands []machine.Command) error {
 	r.settleLocks(commands)
-	if err := r.commit(); err != nil {
+	rests := len(commands) == 0 && r.sleepsLong() && r.mayRest()
+	if err := r.commitAnd(rests); err != nil {
 		return err
+	}
+	if rests {
+		r.gone()
+		return nil
 	}
 	return r.after(commands)
 }
@@ -292,6 +303,7 @@ func (r *Run) after(commands []machine.Command) error {
 	if len(r.inbox) > 0 {
 		return r.readInbox()
 	}
+	r.doze()
 	return nil
 }
 
@@ -387,14 +399,17 @@ func (b *batch) free() {
 	batches.Put(b)
 }
 
-func (r *Run) commit() error {
+func (r *Run) commit() error { return r.commitAnd(false) }
+
+// commitAnd commits, and lets the execution go with the same write when that is said.
+func (r *Run) commitAnd(rest bool) error {
 	r.writes++
 	r.s.DueAt = r.s.NextDue()
 	b := newBatch()
 	defer b.free()
 	w := &b.writes[0]
 	*w = store.Write{Key: r.key, Fence: r.s.Fence, ID: r.writes, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells), Consumed: r.read}
-	w.Release = r.s.State.Finished() && !r.s.Unsettled
+	w.Release = rest || r.s.State.Finished() && !r.s.Unsettled
 	pause := commitPause
 	for attempt := 1; ; attempt++ {
 		err := r.e.cfg.Store.Commit(r.e.past, b.writes[:])[0]

@@ -167,7 +167,7 @@ func (n *node) start() *instance {
 	}
 	in.engine, err = workflow.NewEngine(workflow.Config{
 		Container: c, Store: &conn{in}, Workflows: set, Logger: log, Node: n.name,
-		Lease: lease, LockLease: lockLease, CancelGrace: cancelGrace, Retention: time.Hour,
+		Lease: lease, LockLease: lockLease, CancelGrace: cancelGrace, RestAfter: w.p.rest, Retention: time.Hour,
 	})
 	if err != nil {
 		panic(err)

@@ -91,8 +91,8 @@ func (w *world) probe() {
 		if w.store.byKey[e.Key] != e || e.State.Finished() && !e.Unsettled {
 			continue
 		}
-		if e.Owner.None() && !e.released && e.DueAt.IsZero() && len(e.inbox) == 0 && !e.State.Finished() {
-			w.faultf("I8: %s is %s, and has no owner, no due time and no message", e.seen.name, e.State)
+		if e.Owner.None() && !e.released && e.DueAt.IsZero() && len(e.inbox) == 0 && !e.State.Finished() && !e.seen.waits() {
+			w.faultf("I8: %s is %s, and has no owner, no due time, no message, and nothing that it waits for", e.seen.name, e.State)
 		}
 	}
 }

@@ -200,6 +200,9 @@ func (w *world) wrote(c *conn, e *execution, cells []store.Cell, verb string) {
 	if e.State.Finished() {
 		w.tally.note("an execution is " + string(e.State))
 		m.judgeFinished()
+	} else if e.Owner.None() {
+		w.tally.note("an execution rests")
+		m.judgeRest()
 	}
 }
 

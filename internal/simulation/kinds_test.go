@@ -25,7 +25,7 @@ var kinds = func() (list []string) {
 		"cancel", "resume", "a result comes from outside", "a failure comes from outside",
 		// What comes of it.
 		"an attempt is suspected", "a step is a crash loop", "a guard loses its locks", "a guard is compensated under new locks",
-		"a body is left behind", "an execution is done", "an execution is reverted", "an execution is failed",
+		"a body is left behind", "an execution is done", "an execution is reverted", "an execution is failed", "an execution rests",
 	}
 	for _, v := range []verb{doVerb, asyncVerb, transformVerb, parallelVerb, whenVerb, whenElseVerb, sleepVerb, guardVerb, eachVerb, callVerb} {
 		list = append(list, "verb "+string(v), "verb "+string(v)+" is undone")

@@ -101,6 +101,15 @@ var engineFaults = map[string]struct {
 		"	if r.s.State != store.Invoking && len(commands) > 0 {\n",
 		"	if r.s.State != store.Invoking && len(commands) > 0 && !PLANTED {\n",
 	}}},
+	"what holds a lock is let go": {"I8: .* is let go", []edit{{
+		"internal/engine/rest.go",
+		" && r.s.Rests()\n",
+		" && (PLANTED && !r.s.State.Finished() || r.s.Rests())\n",
+	}, {
+		"internal/engine/rest.go",
+		"!r.flights.any() && len(r.guards) == 0 &&",
+		"!r.flights.any() && (PLANTED || len(r.guards) == 0) &&",
+	}}},
 	"a crash loop is never found out": {"I11: ", []edit{{
 		"internal/machine/recover.go",
 		"	case p.Deaths >= MostDeaths:\n",

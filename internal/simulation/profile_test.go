@@ -23,6 +23,8 @@ type profile struct {
 	freeze                         float64 // before a write: its instance stands still, and does not know of it
 	deaf                           float64 // notices of the store that are lost
 
+	rest time.Duration // after which an execution rests at which nothing happens
+
 	undecided float64
 	fails     float64 // bodies
 	cancels   float64
@@ -36,6 +38,7 @@ func newProfile(f fate) profile {
 		trouble: f.between("trouble", 10*time.Second, 30*time.Second), bound: 10 * time.Minute,
 		delay: 20 * time.Millisecond, fails: 0.12, cancels: 0.2, undecided: 0.01, resumes: 4, double: 0.01,
 	}
+	p.rest = []time.Duration{0, 100 * time.Millisecond, time.Second}[f.below("rest", 3)]
 	if f.is("slow", 0.2) {
 		p.delay = 300 * time.Millisecond
 	}
