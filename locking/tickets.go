@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,8 +113,8 @@ func (t Tickets) Cancel(ctx context.Context, provider string, tk driver.Ticket) 
 }
 
 // TakeOver takes holds of an execution over for a later generation, with new tokens.
-// It answers false, and takes nothing, when one of them is not held any more: somebody
-// else may have had it since.
+// It answers false, and takes nothing, when one of them is not held any more, or may not
+// have been held all the time: somebody else may have had it since.
 func (t Tickets) TakeOver(
 	ctx context.Context, provider string, holds []driver.Hold, g driver.Generation, lease, most time.Duration,
 ) (taken []runctx.Hold, stands bool, err error) {
@@ -125,6 +126,8 @@ func (t Tickets) TakeOver(
 	if err != nil {
 		return nil, false, fmt.Errorf("locking: take over locks at %s: %w", p.id, err)
 	}
+	now := p.holds.clock.read()
+	var until []end
 	req := driver.Request{Owner: holds[0].Owner, Generation: g, TTL: lease, Wait: driver.NoWait}
 	for i := range holds {
 		switch a := &answers[i]; {
@@ -134,9 +137,15 @@ func (t Tickets) TakeOver(
 			return nil, false, nil
 		}
 		req.Keys = append(req.Keys, holds[i].Key)
+		until = append(until, p.holds.clock.end(answers[i].Until, now))
 	}
 	taken, err = p.collect(ctx, req, leased(lease, most, most > 0), func() (driver.Grant, error) { return p.driver.Acquire(ctx, req) })
-	return taken, err == nil, err
+	if now = p.holds.clock.read(); err != nil || !slices.ContainsFunc(until, func(e end) bool { return e.passed(now) }) {
+		return taken, err == nil, err
+	}
+	// It was taken so late that it may have been free in between.
+	_, errs := runctx.FreeAll(ctx, taken)
+	return nil, false, errors.Join(errs...)
 }
 
 // Free gives back holds that this process does not have, such as those of an instance

@@ -1,8 +1,11 @@
 package locking_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/locking/driver"
@@ -29,5 +32,41 @@ func TestWhyATicketHasEndedIsToldInThisPackagesWords(t *testing.T) {
 		if i > 0 && !errors.Is(told[i].Err, want) {
 			t.Errorf("%v, want %v", told[i].Err, want)
 		}
+	}
+}
+
+func TestATakeOverThatMayHaveComeTooLateIsNone(t *testing.T) {
+	for name, late := range map[string]bool{"in time": false, "late": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const lease = 10 * time.Second
+				s, p, _ := service(t)
+				first, err := p.Provider.Acquire(t.Context(), driver.Request{Keys: []string{"k"}, Owner: "o", Generation: driver.Generation{Epoch: 1, Attempt: 1}, TTL: lease})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.acquired = func(context.Context, *driver.Grant) error {
+					time.Sleep(lease - time.Second) // the process stood still
+					if late {
+						time.Sleep(2 * time.Second)
+					}
+					return nil
+				}
+				taken, stands, err := s.Tickets().TakeOver(t.Context(), "lp_p", []driver.Hold{first.Holds[0].Hold}, driver.Generation{Epoch: 2, Attempt: 1}, lease, 0)
+				if stands == late || err != nil || (len(taken) > 0) == late {
+					t.Errorf("%v, %t, %v", taken, stands, err)
+				}
+				for _, h := range taken {
+					if _, err := h.Free(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				l, err := s.TryAcquire(t.Context(), locking.Keys("k"))
+				if err != nil {
+					t.Fatal("the key is not given back:", err)
+				}
+				l.Close()
+			})
+		})
 	}
 }
