@@ -1,0 +1,62 @@
+package workflowtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/container"
+	"github.com/lockstep-dev/lockstep/locking/driver"
+	"github.com/lockstep-dev/lockstep/store"
+	"github.com/lockstep-dev/lockstep/workflow"
+)
+
+// DefaultLease is the lease of the engines, and so how long the next process waits for
+// what a dead one had, at most.
+const DefaultLease = 100 * time.Millisecond
+
+// Subject is what is explored. Program and Check are required.
+type Subject struct {
+	// World makes what outlives the processes of one history. All that it keeps on disk
+	// is in dir, which is new for each history. Nil is in memory, for [Explore] alone:
+	// the time of such a history is that of [testing/synctest], and is passed over.
+	World func(t testing.TB, dir string) World
+	// Program makes what a process runs. It is called for each.
+	Program func(t testing.TB, dir string) Program
+	// Check judges a history at its end. The error is what Run has returned.
+	Check func(t testing.TB, dir string, err error)
+	// Twice has the next process die as well, at each of its points in turn.
+	Twice bool
+	// Lease is that of the engines; zero is [DefaultLease].
+	Lease time.Duration
+	// Patience bounds what one process may take; zero is half a minute.
+	Patience time.Duration
+}
+
+// Program is what a process does. Workflows and Run are required.
+type Program struct {
+	Workflows workflow.Set
+	// Register registers what steps resolve; nil is nothing. The lock service is there.
+	Register func(c *container.Container)
+	// Run begins what is explored, with ids of its own ([workflow.WithExecutionID]), and
+	// waits for the end. The next process runs it again.
+	Run func(ctx context.Context, e *workflow.Engine) error
+}
+
+// World is what outlives a process.
+type World struct {
+	// OpenStore opens the store, as each process does that starts. What it returns is
+	// closed when the process ends, however it ends.
+	OpenStore func() (store.Store, error)
+	// NewLocks returns a provider that speaks to the lock server.
+	NewLocks func() driver.Queuer
+}
+
+func (s *Subject) setDefaults() {
+	if s.Lease == 0 {
+		s.Lease = DefaultLease
+	}
+	if s.Patience == 0 {
+		s.Patience = 30 * time.Second
+	}
+}
