@@ -37,6 +37,7 @@ type warehouse struct {
 	left  int
 	token locking.Token
 	made  map[string]Reservation
+	at    string // where it is; tests have many
 }
 
 // Reserve sets one piece aside.

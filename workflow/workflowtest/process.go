@@ -46,7 +46,7 @@ func (s *Subject) start(tb testing.TB, dir string, w World, d *death) (_ *proces
 	p.provider = w.NewLocks()
 	p.locks, err = locking.New(context.Background(), locking.Config{
 		Logger:    quiet,
-		Providers: []locking.Registration{{ID: "explored", IsDefault: true, Provider: &mortalLocks{p.provider, d}}},
+		Providers: []locking.Registration{{ID: s.Locks, IsDefault: true, Provider: &mortalLocks{p.provider, d}}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect the locks: %w", err)

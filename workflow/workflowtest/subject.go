@@ -25,6 +25,9 @@ type Subject struct {
 	Program func(t testing.TB, dir string) Program
 	// Check judges a history at its end. The error is what Run has returned.
 	Check func(t testing.TB, dir string, err error)
+	// Locks is the name under which steps know the lock server, as in
+	// [locking.Registration]; empty is "explored". It is the default provider, too.
+	Locks string
 	// Twice has the next process die as well, at each of its points in turn.
 	Twice bool
 	// Lease is that of the engines; zero is [DefaultLease].
@@ -55,6 +58,9 @@ type World struct {
 func (s *Subject) setDefaults() {
 	if s.Lease == 0 {
 		s.Lease = DefaultLease
+	}
+	if s.Locks == "" {
+		s.Locks = "explored"
 	}
 	if s.Patience == 0 {
 		s.Patience = 30 * time.Second
