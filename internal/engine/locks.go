@@ -47,7 +47,7 @@ func (s *scopes) sequence(r *Run, id store.FrameID) *runctx.Scope {
 	}
 	f := r.s.Frame(id)
 	parent := s.sequence(r, f.Parent.Frame)
-	if g := r.guards[f.Parent]; g != nil {
+	if g := r.guardAt(f.Parent); g != nil {
 		parent = g.scope
 	}
 	scope := parent.Sequence(r.s.PlaceKey(f.Parent) + "." + itoa(f.Branch))
