@@ -2,6 +2,7 @@ package locking
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,7 @@ type hold struct {
 
 	cause   error     // why it has ended; nil while it lives
 	ears    *listener // the handles that are told when it ends
+	watcher func()    // so is this, unless it is freed
 	handles int32     // handles that have not been released
 	seen    uint32    // it stood after the provider had lost sight that often, see verify
 
@@ -62,6 +64,24 @@ func (h *hold) Record() runctx.HoldRecord {
 
 // Alive implements [runctx.Hold].
 func (h *hold) Alive() bool { return h.at.fate(h) == nil }
+
+// Final implements [runctx.Hold].
+func (h *hold) Final() bool {
+	cause := h.at.fate(h)
+	return errors.Is(cause, ErrLockRevoked) || errors.Is(cause, ErrMaxHold)
+}
+
+// Watch implements [runctx.Hold].
+func (h *hold) Watch(lost func()) {
+	var over cancellations
+	h.at.mu.Lock()
+	h.watcher = lost
+	if h.cause != nil {
+		h.deafen(&over)
+	}
+	h.at.mu.Unlock()
+	over.tell()
+}
 
 // Free implements [runctx.Hold]: it gives the lock back whatever handles there
 // are.

@@ -114,7 +114,8 @@ func (t Tickets) Cancel(ctx context.Context, provider string, tk driver.Ticket) 
 
 // TakeOver takes holds of an execution over for a later generation, with new tokens.
 // It answers false, and takes nothing, when one of them is not held any more, or may not
-// have been held all the time: somebody else may have had it since.
+// have been held all the time: somebody else may have had it since. For one that was taken
+// by force the error matches [ErrLockRevoked].
 func (t Tickets) TakeOver(
 	ctx context.Context, provider string, holds []driver.Hold, g driver.Generation, lease, most time.Duration,
 ) (taken []runctx.Hold, stands bool, err error) {
@@ -133,6 +134,8 @@ func (t Tickets) TakeOver(
 		switch a := &answers[i]; {
 		case a.Err != nil:
 			return nil, false, fmt.Errorf("locking: take over locks at %s: %w", p.id, a.Err)
+		case a.Revoked:
+			return nil, false, fmt.Errorf("locking: take over locks at %s: %s: %w", p.id, quoteShort(holds[i].Key), ErrLockRevoked)
 		case !a.Held:
 			return nil, false, nil
 		}

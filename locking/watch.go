@@ -91,7 +91,7 @@ func (w *watch) close() {
 }
 
 // deafen takes all listeners from a hold that has ended, and notes the contexts
-// that have to be cancelled. It requires holds.mu.
+// that have to be cancelled, those first: they say why. It requires holds.mu.
 func (h *hold) deafen(over *cancellations) {
 	for h.ears != nil {
 		e := h.ears
@@ -99,6 +99,12 @@ func (h *hold) deafen(over *cancellations) {
 		e.leave()
 		if e.watch.cancel != nil {
 			over.add(e.watch.cancel, h.cause)
+		}
+	}
+	if lost := h.watcher; lost != nil {
+		h.watcher = nil
+		if errors.Is(h.cause, ErrLockLost) || errors.Is(h.cause, ErrLockRevoked) {
+			over.add(func(error) { lost() }, h.cause)
 		}
 	}
 }

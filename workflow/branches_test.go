@@ -149,9 +149,9 @@ func TestDefinitionFaultOptionThatCannotBe(t *testing.T) {
 		workflow.Map(b, in, strings.ToUpper, workflow.Name("up"), nil)
 		workflow.When(b, in, yes, giving(in), workflow.Name(""))
 		workflow.ForEach(b, workflow.Map(b, in, many), func(_ builder, i value) value { return i }, workflow.Concurrency(0))
-		return workflow.Guard(b, in, giving(in), workflow.MaxWait(0), workflow.MaxHold(-1), workflow.LockProvider(""))
+		return workflow.Guard(b, in, giving(in), workflow.MaxWait(0), workflow.MaxHold(-1), workflow.LockProvider(""), workflow.OnLost(7))
 	}, "Sleep#1: the time 0s", "Sleep#2: the time -1s", "up: option 2 is nil", ": its name is empty", "ForEach#1: the concurrency 0",
-		"Guard#1: MaxWait 0s", "Guard#1: MaxHold -1ns", "Guard#1: the id of its lock provider")
+		"Guard#1: MaxWait 0s", "Guard#1: MaxHold -1ns", "Guard#1: the id of its lock provider", "Guard#1: OnLost(7)")
 }
 
 func TestDefinitionFaultGuardWithoutMaxHoldAroundWhatNobodyKnowsTheLengthOf(t *testing.T) {

@@ -143,12 +143,12 @@ func TestGuardWithoutKeysOrWithAnEmptyOneIsAnErrorOfItsDecision(t *testing.T) {
 func TestGuardTakesItsOptions(t *testing.T) {
 	w := made(t, func(b builder, in value) {
 		workflow.Guard(b, in, giving(in))
-		workflow.Guard(b, in, giving(in), workflow.MaxWait(1), workflow.MaxHold(2), workflow.LockProvider("lp_x"))
+		workflow.Guard(b, in, giving(in), workflow.MaxWait(1), workflow.MaxHold(2), workflow.LockProvider("lp_x"), workflow.OnLost(workflow.Reacquire))
 	})
 	if got := *nodeAt(t, w, "Guard#1").Guard; got != (plan.Guard{}) {
 		t.Errorf("%+v", got)
 	}
-	if got := *nodeAt(t, w, "Guard#2").Guard; got != (plan.Guard{MaxWait: 1, MaxHold: 2, Provider: "lp_x"}) {
+	if got := *nodeAt(t, w, "Guard#2").Guard; got != (plan.Guard{MaxWait: 1, MaxHold: 2, Provider: "lp_x", Reacquire: true}) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -82,7 +82,8 @@ func TestFingerprintDoesNotChangeWithPoliciesLimitsTimesAndFunctions(t *testing.
 		return composed(t, func(b builder, in value) value {
 			workflow.When(b, in, pred, on("a", in))
 			workflow.Sleep(b, sleep)
-			workflow.Guard(b, in, giving(in), workflow.MaxWait(wait), workflow.MaxHold(wait), workflow.LockProvider(wait.String()))
+			workflow.Guard(b, in, giving(in), workflow.MaxWait(wait), workflow.MaxHold(wait), workflow.LockProvider(wait.String()),
+				workflow.OnLost(workflow.Loss(wait%2)))
 			starts := func(*steps.Context, string) error { return nil }
 			workflow.Do(b, steps.NewAsync[string, string]("s", starts, steps.Await(wait), steps.Timeout(sleep)), in)
 			workflow.ForEach(b, workflow.Map(b, in, many), func(_ builder, i value) value { return i }, workflow.Concurrency(limit))

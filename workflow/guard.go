@@ -57,6 +57,37 @@ func LockProvider(id string) GuardOption {
 	})
 }
 
+// Loss is what a [Guard] does that has lost a lock: one that lapsed, or that its server
+// has forgotten, so that somebody else may have had it since.
+type Loss int
+
+const (
+	// Revert fails the execution with [ErrGuardLost], which undoes what was done. It is
+	// what a guard does that does not say otherwise.
+	Revert Loss = iota
+	// Reacquire takes all locks of the guard again, and goes on: the attempts in flight
+	// are ended and awaited, what the guard has left is given back, and it waits in the
+	// queues of its keys as at its beginning, with [MaxWait] counted anew. What came to
+	// nothing is then done again under the new locks, which have new tokens; a step's
+	// retry policy does not count that. An attempt that succeeds in spite of the end of
+	// its context counts.
+	//
+	// So each attempt begins with the locks held, but others may have had them between two
+	// steps. What waits for the time, for a child or for a result from outside goes on
+	// waiting meanwhile. A lock that was taken by force, or that was held as long as
+	// [MaxHold] allows, is not taken again: then the execution fails as with [Revert].
+	Reacquire
+)
+
+// OnLost says what a [Guard] does when it has lost a lock.
+func OnLost(what Loss) GuardOption {
+	return guardOption(func(s *settings) {
+		if s.guard.Reacquire = what == Reacquire; what != Revert && what != Reacquire {
+			s.fault("OnLost(" + strconv.Itoa(int(what)) + ") is neither Revert nor Reacquire")
+		}
+	})
+}
+
 // Guard runs its body while the execution holds the locks on all the keys: it takes
 // all or none, waits in their queues without costing more than its record, and
 // outlives a crash of the instance. A step inside has its lock by locking.Held. What

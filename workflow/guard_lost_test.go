@@ -109,7 +109,13 @@ func TestGuardThatIsForcedOpenFailsItsExecution(t *testing.T) {
 func TestMaxHoldEndsAGuardsLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
-		w := guardedBy([]workflow.GuardOption{workflow.MaxHold(time.Minute)}, body(&j, "s", func(*steps.Context) error { time.Sleep(time.Hour); return nil }))
+		w := guardedBy([]workflow.GuardOption{workflow.MaxHold(time.Minute)}, body(&j, "s", func(ctx *steps.Context) error {
+			<-ctx.Done()
+			if cause := context.Cause(ctx); !errors.Is(cause, workflow.ErrGuardLost) {
+				t.Error(cause)
+			}
+			return nil
+		}))
 		r := start(t, workflow.Config{Workflows: workflow.Set{w}})
 		h := begin(t, r, w, "-")
 		time.Sleep(59 * time.Second)

@@ -102,7 +102,11 @@ func (k *keeper) TakeOver(ctx context.Context, holds []store.Hold, as engine.Gen
 	if err != nil {
 		return nil, false, err
 	}
-	return t.TakeOver(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
+	taken, stands, err := t.TakeOver(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
+	if errors.Is(err, locking.ErrLockRevoked) {
+		err = fmt.Errorf("%w: %w", engine.ErrForced, err)
+	}
+	return taken, stands, err
 }
 
 // Free implements [engine.Keeper].

@@ -69,7 +69,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 		f.ctx.End = time.Now().Add(policy.Timeout)
 		f.timeout = time.AfterFunc(policy.Timeout, func() { r.post(timedOut{f, policy.Timeout}) })
 	}
-	if _, lost := r.lostGuard(c.Place); lost {
+	if len(r.guards) > 0 && r.lostAround(c.Place) {
 		f.ctx.Cancel(ErrGuardLost) // its body is not called
 	}
 	r.flights.add(f)

@@ -92,7 +92,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if o.Timeout > 0 {
 		id.Deadline = now.Add(o.Timeout)
 	}
-	r.s.Init(r.plan, &id, store.Fence{Owner: r.e.me, Epoch: 1}) // its first revision is still to be written
+	r.s.Init(r.plan, &id, store.Fence{Owner: r.e.me, Epoch: 1})
 	if !generated {
 		created, err := r.e.alone(ctx, r.key)
 		if err != nil {
@@ -113,7 +113,8 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	if err != nil {
 		return err
 	}
-	r.s.DueAt, r.s.Revision = r.s.NextDue(), 1
+	r.s.Revision = 1 // of the write that creates it
+	r.s.DueAt = r.s.NextDue()
 	b := newBatch()
 	defer b.free()
 	x := &b.create

@@ -52,6 +52,13 @@ func (m parkNow) handle(r *Run) error {
 	if n, _ := r.s.Node(m.at); n.Ticket == "" {
 		return nil
 	}
+	for _, e := range r.s.Errands {
+		if e.Kind == store.ReleaseLocks && e.Place == m.at && len(e.Holds) > 0 {
+			// What it had has to be gone first: what was taken by force would be refused to it.
+			time.AfterFunc(errandPause, func() { r.post(m) })
+			return nil
+		}
+	}
 	return r.park(m.at)
 }
 
@@ -73,10 +80,7 @@ func (r *Run) park(at store.Place) error {
 			missing = append(missing, k)
 		}
 	}
-	if r.guards == nil {
-		r.guards = make(map[store.Place]*guard)
-	}
-	r.guards[at] = g
+	r.enterGuard(at, g)
 	if len(missing) == 0 {
 		if r.s.Epoch > 1 { // whoever had it before may have put it into a queue
 			r.s.AddErrand(store.Errand{Kind: store.CancelTicket, Place: at, Ticket: n.Ticket, Provider: pn.Guard.Provider})
@@ -87,7 +91,7 @@ func (r *Run) park(at store.Place) error {
 	g.wait = LockWait{
 		Ticket: n.Ticket, Provider: provider, Keys: missing, Owner: g.scope.Owner(), Epoch: epoch, Attempt: attempt,
 		Lease: r.e.cfg.LockLease, Most: pn.Guard.MaxHold, Compensation: n.Compensate.State == store.StepCompensating,
-		Enclosing: g.scope.Enclosing(), Born: r.s.CreatedAt,
+		Enclosing: slices.Concat(g.scope.Enclosing(), g.scope.Inside()), Born: r.s.CreatedAt, // nothing in it goes on before
 	}
 	r.e.tickets.enter(n.Ticket, r)
 	offered, err := r.e.cfg.Keeper.Park(r.e.base, g.wait) // others go on with it once the engine has no lease
@@ -113,6 +117,28 @@ func (r *Run) guardScope(at store.Place, attempt uint64) *runctx.Scope {
 	return r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), attempt)
 }
 
+// guardAt returns the guard at a place, if it is one. One that an owner before had
+// begun is there before it has its locks: what runs in it is to find them in its scope.
+func (r *Run) guardAt(at store.Place) *guard {
+	if g := r.guards[at]; g != nil || r.plan.Nodes[at.Node].Kind != plan.GuardNode {
+		return g
+	}
+	n, _ := r.s.Node(at)
+	left := n.Invoke.State != store.StepInvoking || n.Compensate.State == store.StepReverted
+	if left && n.Compensate.State != store.StepCompensating {
+		return nil
+	}
+	return r.enterGuard(at, &guard{scope: r.guardScope(at, n.Attempts)})
+}
+
+func (r *Run) enterGuard(at store.Place, g *guard) *guard {
+	if r.guards == nil {
+		r.guards = make(map[store.Place]*guard)
+	}
+	r.guards[at] = g
+	return g
+}
+
 // askAgain has a provider asked again that did not answer.
 func (r *Run) askAgain(at store.Place, err error) {
 	r.e.cfg.Logger.Warn("workflow: the lock provider did not answer; a guard asks it again",
@@ -128,7 +154,10 @@ func (r *Run) claimLocks(at store.Place, g *guard) error {
 	holds, err := r.e.cfg.Keeper.Claim(r.e.past, g.wait)
 	switch {
 	case errors.Is(err, ErrNotOffered):
-		return nil // it went on to the next, and comes back
+		// It went on to the next, and comes back; unless an answer was lost, and what was
+		// claimed with it since: then it is in no queue.
+		time.AfterFunc(lockPause, func() { r.post(parkNow{at}) })
+		return nil
 	case errors.Is(err, ErrRefused):
 		return r.lockFailed(at, err)
 	case err != nil:
@@ -145,6 +174,7 @@ func (r *Run) granted(at store.Place, g *guard, holds []runctx.Hold) error {
 		r.claims = append(r.claims, g.wait)
 	}
 	g.wait.Ticket, g.holds = "", holds
+	r.watchLocks(holds)
 	for _, h := range holds {
 		if err := g.scope.Keep(h); err != nil {
 			return fmt.Errorf("workflow: guard %q: %w", r.s.Path(at), err)
@@ -155,12 +185,15 @@ func (r *Run) granted(at store.Place, g *guard, holds []runctx.Hold) error {
 
 // lockFailed fails a guard that cannot have its locks.
 func (r *Run) lockFailed(at store.Place, err error) error {
+	n, _ := r.s.Node(at)
 	if g := r.guards[at]; g != nil {
 		r.e.tickets.leave(g.wait.Ticket)
-		g.scope.End()
-		delete(r.guards, at)
+		if g.wait.Ticket = ""; n.Count == 0 || n.Compensate.State == store.StepCompensating {
+			g.scope.End()
+			delete(r.guards, at)
+		} // else what runs in it has its scopes in the guard's
 	}
-	if n, _ := r.s.Node(at); n.Ticket == "" {
+	if n.Ticket == "" {
 		return nil
 	}
 	r.remember(err)
@@ -191,14 +224,26 @@ func (r *Run) unguard(which func(at store.Place) bool) {
 		if len(g.holds) == 0 {
 			continue
 		}
-		if outer := r.outermost(at); outer != nil {
-			for _, h := range g.holds {
-				_ = outer.scope.Keep(h) // it has not ended: its node has these holds
-			}
-			outer.holds = append(outer.holds, g.holds...)
+		r.bequeath(at, g.holds)
+	}
+}
+
+// bequeath gives the holds of a guard that was left to the outermost one around it, as
+// far as its node has them: an errand frees the others.
+func (r *Run) bequeath(at store.Place, holds []runctx.Hold) {
+	outer, around := r.outermost(at)
+	var has []store.Hold
+	if outer != nil {
+		n, _ := r.s.Node(around)
+		has = n.Holds
+	}
+	for i, rec := range holdRecords(holds) {
+		if !slices.Contains(has, rec) {
+			r.scopes.gone = append(r.scopes.gone, holds[i])
 			continue
 		}
-		r.scopes.gone = append(r.scopes.gone, g.holds...)
+		_ = outer.scope.Keep(holds[i]) // it has not ended: its node has this hold
+		outer.holds = append(outer.holds, holds[i])
 	}
 }
 
@@ -219,44 +264,15 @@ func (r *Run) forfeit(g *guard) {
 }
 
 // outermost returns the outermost guard around a place that is in force.
-func (r *Run) outermost(at store.Place) (outer *guard) {
+func (r *Run) outermost(at store.Place) (outer *guard, place store.Place) {
 	for id := at.Frame; id != 0; {
 		parent := r.s.Frame(id).Parent
 		if r.plan.Nodes[parent.Node].Kind == plan.GuardNode && r.guards[parent] != nil {
-			outer = r.guards[parent]
+			outer, place = r.guards[parent], parent
 		}
 		id = parent.Frame
 	}
-	return outer
-}
-
-// lostGuard returns the guard around a place that has lost a lock.
-func (r *Run) lostGuard(at store.Place) (lost store.Place, ok bool) {
-	for id := at.Frame; id != 0; {
-		parent := r.s.Frame(id).Parent
-		if g := r.guards[parent]; g != nil {
-			for _, h := range g.holds {
-				if n, _ := r.s.Node(parent); !h.Alive() && len(n.Holds) > 0 {
-					lost, ok = parent, true
-				}
-			}
-		}
-		id = parent.Frame
-	}
-	return lost, ok
-}
-
-// ErrGuardLost is the error of a guard that has lost a lock: somebody else may have had
-// it since.
-var ErrGuardLost = errors.New("workflow: a lock of the guard was lost")
-
-// checkGuards turns the execution round when a guard around a place has lost a lock,
-// before anything goes forward in it.
-func (r *Run) checkGuards(at store.Place) error {
-	if lost, ok := r.lostGuard(at); ok {
-		return r.loseGuard(lost)
-	}
-	return nil
+	return outer, place
 }
 
 // freeLocks gives back what an errand says.
@@ -303,7 +319,7 @@ func (r *Run) takeOver() error {
 		return nil
 	}
 	ctx := r.e.past
-	r.lost = nil
+	r.lost, r.forced = nil, false
 	// The scopes of frames stand in those of the guards around them.
 	for at, holds := range r.s.GuardHolds {
 		if err := r.takeOverGuard(ctx, at, holds); err != nil {
@@ -319,22 +335,6 @@ func (r *Run) takeOver() error {
 	return nil
 }
 
-// entered returns a guard whose branch runs. One that this run has not entered itself may
-// have no lock of its own, since it shares those around it, and gets some when it is left:
-// what stands in it is to have them then.
-func (r *Run) entered(at store.Place) *guard {
-	if g := r.guards[at]; g != nil {
-		return g
-	}
-	n, _ := r.s.Node(at)
-	g := &guard{scope: r.scopes.sequence(r, at.Frame).Guard(r.s.PlaceKey(at), n.Attempts)}
-	if r.guards == nil {
-		r.guards = make(map[store.Place]*guard)
-	}
-	r.guards[at] = g
-	return g
-}
-
 // takeOverFrame takes over what steps have left to a sequence. What is lost of that is
 // told: no step in flight relies on it.
 func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
@@ -343,7 +343,7 @@ func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
 		as := Generation{Epoch: r.s.Epoch, Attempt: h.Attempt}
 		taken, stands, err := r.e.cfg.Keeper.TakeOver(ctx, []store.Hold{h}, as, r.e.cfg.LockLease, 0)
 		switch {
-		case err != nil:
+		case err != nil && !errors.Is(err, ErrForced):
 			return err
 		case !stands:
 			r.e.cfg.Logger.Warn("workflow: a lock that a step had left to its execution was lost", "execution", r.key.String(), "key", h.Key)
@@ -362,8 +362,15 @@ func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
 
 // takeOverGuard takes over the locks of a guard that a claim has found.
 func (r *Run) takeOverGuard(ctx context.Context, at store.Place, holds []store.Hold) error {
-	g := r.entered(at)
+	n, _ := r.s.Node(at)
+	g := r.guards[at]
+	if g == nil { // else it was begun before, and did not come to its end
+		g = r.enterGuard(at, &guard{scope: r.guardScope(at, n.Attempts)})
+	}
 	stands, err := r.renewGuard(ctx, at, g, holds, 0)
+	if errors.Is(err, ErrForced) {
+		r.forced, err = true, nil
+	}
 	if err == nil && !stands {
 		r.lost = append(r.lost, at)
 	}
@@ -395,6 +402,7 @@ func (r *Run) renewGuard(ctx context.Context, at store.Place, g *guard, holds []
 			}
 		}
 		g.holds = append(g.holds, taken...)
+		r.watchLocks(taken)
 		renewed = append(renewed, holdRecords(taken)...)
 	}
 	_, wrong := r.decide(machine.RenewedHolds{Place: at, Holds: renewed}, time.Now())
@@ -412,49 +420,4 @@ func byOwner(holds []store.Hold) (groups [][]store.Hold) {
 		groups[i] = append(groups[i], h)
 	}
 	return groups
-}
-
-// fenceOff takes over the locks of the guards around a body that is left behind, so
-// that it can neither write under their tokens nor free them (I4). The new tokens are
-// recorded in the write that starts the next attempt.
-func (r *Run) fenceOff(at store.Place) error {
-	var lost []store.Place
-	for id := at.Frame; id != 0; {
-		parent := r.s.Frame(id).Parent
-		id = parent.Frame
-		g := r.guards[parent]
-		n, _ := r.s.Node(parent)
-		if g == nil || len(n.Holds) == 0 {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(r.e.past, giveBackTime)
-		stands, err := r.renewGuard(ctx, parent, g, n.Holds, 1)
-		cancel()
-		if err != nil {
-			r.e.cfg.Logger.Warn("workflow: a guard's locks could not be taken over from a body that was left behind; they count as lost",
-				"execution", r.key.String(), "guard", r.s.Path(parent), "error", err)
-		}
-		if !stands || err != nil {
-			lost = append(lost, parent)
-		}
-	}
-	if len(lost) == 0 || r.s.State.Finished() {
-		return nil
-	}
-	return r.happen(r.locksLost(lost))
-}
-
-// loseGuard turns the execution round for a guard that has lost a lock.
-func (r *Run) loseGuard(at store.Place) error {
-	if n, _ := r.s.Node(at); len(n.Holds) == 0 || r.s.State.Finished() {
-		return nil
-	}
-	return r.happen(r.locksLost([]store.Place{at}))
-}
-
-// locksLost is the event of guards that have lost a lock.
-func (r *Run) locksLost(lost []store.Place) machine.LocksLost {
-	r.remember(ErrGuardLost)
-	f := failureRecord(r.s.Path(lost[0]), machine.StartAttempt{Phase: machine.Invoke, Number: 1}, ErrGuardLost)
-	return machine.LocksLost{Place: lost[0], Failure: f, Others: lost[1:]}
 }

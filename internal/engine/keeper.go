@@ -28,7 +28,8 @@ type Keeper interface {
 	// Cancel takes a wait out of the queues.
 	Cancel(ctx context.Context, w LockWait) error
 	// TakeOver takes holds of one owner and provider over for a later generation, with
-	// new tokens. It answers false when one of them is not held any more.
+	// new tokens. It answers false when one of them is not held any more, and with an
+	// error that matches [ErrForced] when one was taken by force.
 	TakeOver(ctx context.Context, holds []store.Hold, as Generation, lease, most time.Duration) (taken []runctx.Hold, stands bool, err error)
 	// Free gives back holds that no [runctx.Hold] of this process stands for.
 	Free(ctx context.Context, holds []store.Hold) error
@@ -37,6 +38,8 @@ type Keeper interface {
 var (
 	// ErrRefused is matched by errors of a [Keeper] that no repetition mends.
 	ErrRefused = errors.New("workflow: the locks are refused")
+	// ErrForced means that a lock was taken by force: it is not taken again by itself.
+	ErrForced = errors.New("workflow: the lock was taken by force")
 	// ErrNotOffered means that a wait goes on.
 	ErrNotOffered = errors.New("workflow: the locks are not offered yet")
 )

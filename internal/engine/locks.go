@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
-	"github.com/lockstep-dev/lockstep/internal/plan"
 	"github.com/lockstep-dev/lockstep/internal/runctx"
 	"github.com/lockstep-dev/lockstep/store"
 )
@@ -48,8 +47,8 @@ func (s *scopes) sequence(r *Run, id store.FrameID) *runctx.Scope {
 	}
 	f := r.s.Frame(id)
 	parent := s.sequence(r, f.Parent.Frame)
-	if r.plan.Nodes[f.Parent.Node].Kind == plan.GuardNode {
-		parent = r.entered(f.Parent).scope
+	if g := r.guardAt(f.Parent); g != nil {
+		parent = g.scope
 	}
 	scope := parent.Sequence(r.s.PlaceKey(f.Parent) + "." + itoa(f.Branch))
 	if s.frames == nil {

@@ -50,6 +50,7 @@ type Run struct {
 	landing  []*flight // have landed with what is being recorded
 	guards   map[store.Place]*guard
 	lost     []store.Place     // guards whose locks a claim did not find
+	forced   bool              // some of these were taken by force
 	claims   []LockWait        // have ended, and an owner before may have asked for them too
 	commands []machine.Command // used again
 	going    error             // why the run ends, once its bodies have returned
@@ -251,7 +252,7 @@ func (m adopted) handle(r *Run) error {
 	// What is lost is lost before anything goes on; what follows from it is in what
 	// follows from the claim.
 	if len(r.lost) > 0 {
-		if _, err := r.decide(r.locksLost(r.lost), time.Now()); err != nil {
+		if _, err := r.decide(r.locksLost(r.lost, r.forced), time.Now()); err != nil {
 			return err
 		}
 		r.lost = nil

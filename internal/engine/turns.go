@@ -32,7 +32,7 @@ func (m turnCame) handle(r *Run) error {
 		return nil
 	}
 	err := r.happen(machine.TurnCame{Place: m.place, Phase: m.phase})
-	if n, _ := r.s.Node(m.place); n.Compensate.Waits == store.WaitingForLock {
+	if n, _ := r.s.Node(m.place); n.Invoke.Waits == store.WaitingForLock || n.Compensate.Waits == store.WaitingForLock {
 		r.e.turns.over(r, m.place)
 	}
 	return err

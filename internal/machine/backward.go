@@ -43,6 +43,10 @@ func (t *transition) stop(id store.FrameID, cause CancelCause) {
 		return
 	}
 	if n.Count > 0 {
+		if unheld(&n.Node) {
+			t.giveUp(at, &n)
+			t.setNode(at, n)
+		}
 		for child := range branches(&n) {
 			t.stop(child, cause)
 		}
@@ -61,8 +65,14 @@ func (t *transition) stopNode(at store.Place, n node, cause CancelCause) {
 		case store.WaitingOutside, store.WaitingForTurn:
 			n.Unknown = true
 		}
-		n.Invoke.State = store.StepFailed
+		if n.Invoke.State = store.StepFailed; n.Attempts == 0 {
+			n.Invoke.State = store.StepSkipped // it was not begun
+		}
 	case plan.CallNode:
+		if n.Invoke.Waits == store.WaitingForLock {
+			n.Invoke.State = store.StepSkipped // so is this
+			break
+		}
 		t.errand(store.Errand{Kind: store.RevertChild, Place: at, Target: t.child(at, &n)})
 		return
 	case plan.GuardNode:

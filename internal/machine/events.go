@@ -98,6 +98,7 @@ func (e Succeeded) apply(t *transition) error {
 		n.Compensate.State = store.StepReverted
 		t.setNode(e.Place, n)
 		t.below(e.Place)
+		t.relockAround(e.Place)
 		return nil
 	}
 	n.Undo = e.Undo
@@ -112,6 +113,7 @@ func (e Succeeded) apply(t *transition) error {
 	}
 	t.setNode(e.Place, n)
 	t.landed(e.Place)
+	t.regainAround(e.Place)
 	return nil
 }
 
@@ -128,6 +130,7 @@ func (t *transition) await(at store.Place, n node, step *plan.Step) error {
 		n.Invoke.DueAt = t.now.Add(step.Await)
 	}
 	t.setNode(at, n)
+	t.regainAround(at)
 	return nil
 }
 
@@ -157,6 +160,8 @@ type AttemptFailed struct {
 	// Quiet says that the failure tells nothing: the attempt has only heeded the end of
 	// its context.
 	Quiet bool
+
+	counts bool // whatever has become of the locks around it
 }
 
 func (e AttemptFailed) apply(t *transition) error {
@@ -166,6 +171,8 @@ func (e AttemptFailed) apply(t *transition) error {
 	}
 	clearSuspect(progress(&n.Node, e.Phase))
 	t.attemptFailed(e, n)
+	t.regainAround(e.Place)
+	t.relockAround(e.Place)
 	return nil
 }
 
@@ -177,7 +184,7 @@ func (t *transition) attemptFailed(e AttemptFailed, n node) {
 		}
 	}
 	p := progress(&n.Node, e.Phase)
-	if e.Phase == Compensate && t.unlocked(e.Place) { // whatever it came to, it is to be made under locks
+	if !e.counts && t.unlocked(e.Place) { // whatever it came to, it is to be made under locks
 		p.Attempts--
 		p.Waits, p.DueAt = store.WaitingForLock, zero
 		t.setNode(e.Place, n)
@@ -306,7 +313,10 @@ func (t *transition) wake(at store.Place) {
 			t.fail(timeFailure(t.s.Plan.Nodes[at.Node].Path, "no result came from outside in time"), Failed)
 		case store.WaitingForLock:
 			t.unpark(at, &n)
-			p.State, p.Waits, p.DueAt = store.StepFailed, store.NotWaiting, zero
+			p.Waits, p.DueAt = store.NotWaiting, zero
+			if n.Count == 0 { // else what is in it ends first
+				p.State = store.StepFailed
+			}
 			t.setNode(at, n)
 			t.fail(waitFailure(t.s.Plan.Nodes[at.Node].Path), Failed)
 		}

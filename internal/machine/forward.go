@@ -53,6 +53,10 @@ func (t *transition) advance(id store.FrameID, pos int) {
 	at := store.Place{Frame: id, Node: nodes[pos]}
 	var n node
 	n.Invoke.State = store.StepInvoking
+	if t.unheld > 0 && t.unlocked(at) {
+		t.hold(at, n)
+		return
+	}
 	switch pn := &t.plan().Nodes[at.Node]; {
 	case pn.Decide != nil:
 		t.setNode(at, n)
@@ -95,6 +99,7 @@ func (t *transition) endFrame(id store.FrameID) {
 func (t *transition) leave(at store.Place, n node) {
 	n.Invoke.State = store.StepDone
 	if t.plan().Nodes[at.Node].Kind == plan.GuardNode {
+		t.giveUp(at, &n) // what was in flight when a lock was lost was the last of it
 		t.leaveGuard(at, &n)
 	}
 	t.setNode(at, n)
@@ -109,7 +114,7 @@ func (t *transition) behind(at store.Place) {
 // start enables the next attempt of a phase, now.
 func (t *transition) start(at store.Place, n node, phase Phase) {
 	p := progress(&n.Node, phase)
-	if phase == Compensate && t.unlocked(at) {
+	if (phase == Compensate || t.unheld > 0) && t.unlocked(at) {
 		p.Waits, p.DueAt = store.WaitingForLock, zero
 		t.setNode(at, n)
 		return // it is started once the guard has its locks again

@@ -15,8 +15,13 @@ import (
 // already: the one who takes locks for the execution sees to that.
 func (t *transition) park(at store.Place, n node, keys []string) {
 	n.Keys = keys
-	n.Ticket = t.ticket(at, &n, Invoke)
 	n.Invoke.Attempts, n.Invoke.FirstAt, n.Invoke.Waits = 1, t.now, store.WaitingForLock
+	t.queue(at, n)
+}
+
+// queue has a guard that goes forward wait in the queues of its locks.
+func (t *transition) queue(at store.Place, n node) {
+	n.Ticket = t.ticket(at, &n, Invoke)
 	n.Attempts++
 	if most := t.plan().Nodes[at.Node].Guard.MaxWait; most > 0 {
 		n.Invoke.DueAt = t.now.Add(most)
@@ -56,61 +61,13 @@ func (t *transition) granted(at store.Place, n node, holds []store.Hold) {
 		return
 	}
 	n.Invoke.Waits, n.Invoke.DueAt = store.NotWaiting, zero
+	if n.Count > 0 {
+		t.setNode(at, n)
+		t.goOn(n)
+		return
+	}
 	t.open(at, &n, t.plan().Nodes[at.Node].Branches, nil)
 	t.begin(at, n)
-}
-
-// unlocked says that a guard around a place has lost its locks while its branch was
-// being compensated, and waits to have them again: nothing in it is started before.
-func (t *transition) unlocked(at store.Place) bool {
-	for id := at.Frame; id != 0; {
-		parent := t.frame(id).Parent
-		if n, _ := t.node(parent); n.Compensate.Waits == store.WaitingForLock {
-			return true
-		}
-		id = parent.Frame
-	}
-	return false
-}
-
-// relock has a guard take its locks again under which its branch is being compensated.
-func (t *transition) relock(at store.Place, n node, lost []store.Hold) {
-	n.Keys = mergeKeys(n.Keys, keysOf(lost)) // those of guards within it that were left are among them
-	t.gather(&n)
-	n.Attempts++
-	n.Ticket = t.ticket(at, &n, Compensate)
-	n.Compensate.Waits = store.WaitingForLock
-	t.setNode(at, n)
-	t.command(Park{at})
-}
-
-// waiting returns the steps within a node that wait for the locks of a guard.
-func (t *transition) waiting(n node) (list []store.Place) {
-	for id := range branches(&n) {
-		for _, i := range t.sequence(id)[:t.begun(id)] {
-			at := store.Place{Frame: id, Node: i}
-			inner, _ := t.node(at)
-			if t.plan().Nodes[i].Kind == plan.StepNode && inner.Compensate.Waits == store.WaitingForLock {
-				list = append(list, at)
-			}
-			list = append(list, t.waiting(inner)...)
-		}
-	}
-	return list
-}
-
-// resumeIn starts what has waited for a guard to have its locks again.
-func (t *transition) resumeIn(n node) {
-	for _, at := range t.waiting(n) {
-		step, _ := t.node(at)
-		if step.Compensate.Suspect && !t.unlocked(at) {
-			step.Compensate.Suspect, step.Compensate.Waits = false, store.WaitingForTurn
-			t.setNode(at, step)
-			t.command(AwaitTurn{at, Compensate})
-			continue
-		}
-		t.start(at, step, Compensate)
-	}
 }
 
 // around returns the outermost guard around a place, in the place's own phase.
@@ -200,11 +157,8 @@ func (t *transition) undoGuard(at store.Place, n node) (ready bool) {
 		n.Holds = nil
 	}
 	t.gather(&n)
-	n.Attempts++
-	n.Ticket = t.ticket(at, &n, Compensate)
 	n.Compensate = store.Progress{State: store.StepCompensating, Attempts: 1, FirstAt: t.now, Waits: store.WaitingForLock}
-	t.setNode(at, n)
-	t.command(Park{at})
+	t.queueUndo(at, n)
 	return false
 }
 
@@ -318,20 +272,27 @@ func (e LockFailed) apply(t *transition) error {
 		return err
 	}
 	n.Ticket = ""
-	if n.Compensate.State == store.StepCompensating {
+	switch {
+	case n.Compensate.State == store.StepCompensating && t.undoing(n):
+		t.setNode(e.Place, n) // it asks once more when that has landed
+		return nil
+	case n.Compensate.State == store.StepCompensating:
 		// What it guards cannot be compensated under its locks, and is not without.
 		t.d.failures = append(t.d.failures, e.Failure)
-		for _, at := range t.waiting(n) {
-			step, _ := t.node(at)
+		for at, step := range t.toUndo(n) {
 			step.Compensate = store.Progress{State: store.StepFailed}
 			t.setNode(at, step)
 		}
 		n.Compensate = store.Progress{State: store.StepFailed}
 		t.setNode(e.Place, n)
+		t.closeFrames(n)
 		t.below(e.Place)
 		return nil
 	}
-	n.Invoke = store.Progress{State: store.StepFailed, Attempts: n.Invoke.Attempts, FirstAt: n.Invoke.FirstAt}
+	n.Invoke.Waits, n.Invoke.DueAt = store.NotWaiting, zero
+	if n.Count == 0 { // else what is in it ends first
+		n.Invoke.State = store.StepFailed
+	}
 	t.setNode(e.Place, n)
 	t.fail(e.Failure, Failed)
 	return nil
@@ -342,7 +303,7 @@ func (t *transition) expectParked(at store.Place) (node, error) {
 	if err != nil {
 		return n, err
 	}
-	if n.Invoke.Waits != store.WaitingForLock && n.Compensate.Waits != store.WaitingForLock {
+	if n.Ticket == "" || n.Invoke.Waits != store.WaitingForLock && n.Compensate.Waits != store.WaitingForLock {
 		return n, t.notDue(at, "it waits for no lock")
 	}
 	return n, nil
@@ -354,6 +315,9 @@ type LocksLost struct {
 	Failure store.Failure
 	// Others are guards that have lost one with it.
 	Others []store.Place
+	// Final says that one of the locks is not to be taken again to go forward: it was
+	// taken by force, or held as long as it may be.
+	Final bool
 }
 
 func (e LocksLost) apply(t *transition) error {
@@ -366,8 +330,13 @@ func (e LocksLost) apply(t *transition) error {
 	}
 	// All of them are without their locks before anything follows from that: the branch
 	// of the outermost is compensated under locks that are taken together.
-	forward := t.lose(e.Place)
-	for _, at := range e.Others {
+	places := append([]store.Place{e.Place}, e.Others...)
+	if !e.Final && t.head().State == store.Invoking && !slices.ContainsFunc(places, t.fragile) {
+		t.suspend(places)
+		return nil
+	}
+	forward := false
+	for _, at := range places {
 		forward = t.lose(at) || forward
 	}
 	if forward {
@@ -383,12 +352,17 @@ func (t *transition) lose(at store.Place) (forward bool) {
 	if len(n.Holds) == 0 {
 		return false
 	}
-	t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
-	lost := n.Holds
-	n.Holds = nil
 	if n.Compensate.State == store.StepCompensating {
+		t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
+		lost := n.Holds
+		n.Holds = nil
 		t.relock(at, n, lost)
 		return false
+	}
+	t.giveUp(at, &n)
+	if len(n.Holds) > 0 {
+		t.errand(store.Errand{Kind: store.ReleaseLocks, Place: at, Holds: n.Holds})
+		n.Holds = nil
 	}
 	t.setNode(at, n)
 	return true

@@ -115,7 +115,7 @@ func (t *transition) outside(e store.Event) error {
 		t.behind(at)
 		return nil
 	}
-	failed := AttemptFailed{Place: at, Phase: Invoke, Permanent: e.Permanent}
+	failed := AttemptFailed{Place: at, Phase: Invoke, Permanent: e.Permanent, counts: true}
 	if len(e.Failures) > 0 {
 		failed.Failure = e.Failures[0]
 	}
@@ -187,6 +187,7 @@ func (t *transition) childUndone(e store.Event, n node) error {
 		return ErrMisfit
 	}
 	t.below(e.Place)
+	t.relockAround(e.Place)
 	return nil
 }
 

@@ -63,6 +63,7 @@ func (k *sketch) make(i, depth int) {
 		branches = 1 + rnd.IntN(2)
 	case plan.GuardNode:
 		branches, n.Guard = 1, &plan.Guard{}
+		n.Guard.Reacquire = rnd.IntN(2) == 0
 		if rnd.IntN(3) == 0 {
 			n.Guard.MaxWait = time.Duration(rnd.IntN(3)) * time.Second
 		}
@@ -123,8 +124,8 @@ func (w *world) acts() (useful, others []act) {
 	for at, n := range w.nodes() {
 		useful = append(useful, w.nodeActs(at, n)...)
 		if w.p.Nodes[at.Node].Kind == plan.GuardNode && len(n.Holds) > 0 {
-			others = append(others, act{1, func() {
-				w.happen(machine.LocksLost{Place: at, Failure: store.Failure{Path: "guard", Message: "lost"}})
+			others = append(others, act{1 + 8*weight(w.p.Nodes[at.Node].Guard.Reacquire && w.s.State == store.Invoking), func() {
+				w.happen(machine.LocksLost{Place: at, Failure: store.Failure{Path: "guard", Message: "lost"}, Final: w.rnd.IntN(8) == 0})
 			}})
 		}
 	}
@@ -135,6 +136,13 @@ func (w *world) acts() (useful, others []act) {
 		act{1, func() { w.crash(false) }}, act{1, func() { w.crash(true) }},
 		act{1, func() { w.outside(store.Event{Kind: store.Cancel}) }})
 	return useful, others
+}
+
+func weight(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func later(a, b time.Time) time.Time {
@@ -154,12 +162,12 @@ func (w *world) turn() {
 }
 
 func (w *world) nodeActs(at store.Place, n store.Node) (list []act) {
-	if w.parked[at] && (n.Invoke.Waits == store.WaitingForLock || n.Compensate.Waits == store.WaitingForLock) {
+	if w.parked[at] && n.Ticket != "" && (n.Invoke.Waits == store.WaitingForLock || n.Compensate.Waits == store.WaitingForLock) {
 		list = append(list, act{3, func() {
 			delete(w.parked, at)
 			w.happen(machine.Granted{Place: at, Holds: []store.Hold{{Key: w.s.PlaceKey(at), Owner: "me", Token: 1}}})
 		}})
-		if n.Invoke.Waits == store.WaitingForLock {
+		if n.Invoke.Waits == store.WaitingForLock || w.rnd.IntN(20) == 0 {
 			list = append(list, act{1, func() {
 				delete(w.parked, at)
 				w.happen(machine.LockFailed{Place: at, Failure: store.Failure{Path: "guard", Message: "refused"}})
@@ -325,6 +333,7 @@ func (w *world) wantNode(at store.Place, n store.Node, path string) {
 }
 
 func TestRandomExecutionsKeepWhatHoldsForAll(t *testing.T) {
+	regained := 0
 	for seed := range uint64(20_000) {
 		w := newWorld(t, seed)
 		w.logf("seed %d", seed)
@@ -333,5 +342,9 @@ func TestRandomExecutionsKeepWhatHoldsForAll(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+		regained += w.regained
+	}
+	if regained < 100 {
+		t.Errorf("only %d guards have asked again for what they had lost", regained)
 	}
 }

@@ -23,10 +23,15 @@ func (e Recovered) apply(t *transition) error { //nolint:unparam // the interfac
 	}
 	// What follows from one of them may end others, or start some, which are no part of
 	// this.
-	for _, w := range t.atWork() {
+	list := t.atWork()
+	for _, w := range list {
 		if n, _ := t.node(w.at); n.Attempts == w.attempts && working(&n.Node, w.phase) {
 			t.recover(w.at, n, w.phase, e.Unclean)
 		}
+	}
+	t.regainAll()
+	for _, w := range list { // what was in flight in them is not any more
+		t.relockOnce(w.at)
 	}
 	t.turned()
 	return nil
@@ -72,7 +77,7 @@ func working(n *store.Node, phase Phase) bool {
 func (t *transition) recover(at store.Place, n node, phase Phase, unclean bool) {
 	switch p := progress(&n.Node, phase); {
 	case p.Waits == store.WaitingForLock:
-		if t.plan().Nodes[at.Node].Kind == plan.GuardNode {
+		if n.Ticket != "" { // else it waits for the locks of a guard around it, or for what was at work in it
 			t.command(Park{at})
 		}
 	case p.Waits == store.WaitingForTurn:
@@ -98,7 +103,7 @@ func (t *transition) recoverAttempt(at store.Place, n node, phase Phase, unclean
 			Chain:   []store.ErrorRecord{{Type: CrashLoopType, Message: decimal(uint64(p.Deaths))}},
 		}
 		clearSuspect(p)
-		t.attemptFailed(AttemptFailed{Place: at, Phase: phase, Failure: f, Permanent: true, Unknown: true}, n)
+		t.attemptFailed(AttemptFailed{Place: at, Phase: phase, Failure: f, Permanent: true, Unknown: true, counts: true}, n)
 	case phase == Invoke && t.head().State != store.Invoking:
 		// It was being cancelled, and has died with its process.
 		n.Invoke.State = store.StepFailed
@@ -133,7 +138,7 @@ func (e TurnCame) apply(t *transition) error {
 		return t.notDue(e.Place, "it waits for no turn")
 	}
 	p.Suspect = true
-	if e.Phase == Compensate && t.unlocked(e.Place) {
+	if t.unlocked(e.Place) {
 		p.Waits = store.WaitingForLock // others take their turns meanwhile: it asks again
 		t.setNode(e.Place, n)
 		return nil

@@ -14,7 +14,7 @@ import (
 // Invariants:
 //  1. What [State.Flush] has returned, laid over what was there before, is the
 //     execution: [Load] makes an equal state of it.
-//  2. open, next, busy, broken and timers follow from the records.
+//  2. open, next, busy, broken, unheld and timers follow from the records.
 type State struct {
 	store.Identity
 	store.Fence
@@ -27,6 +27,7 @@ type State struct {
 	errands uint32   // how many there have been
 	busy    int      // nodes with something in flight that must land before compensation begins
 	broken  int      // nodes whose compensation has failed
+	unheld  int      // guards that have lost a lock and wait to have all of them again
 	timers  timers
 	dirty   []store.CellID
 	failed  int // how many of Failures are flushed
@@ -198,9 +199,11 @@ func (s *State) count(at store.Place, before, after *node) {
 	if before != nil {
 		s.busy -= weight(busy(s.Plan, at, &before.Node))
 		s.broken -= weight(before.Compensate.State == store.StepFailed)
+		s.unheld -= weight(unheld(&before.Node))
 	}
 	s.busy += weight(busy(s.Plan, at, &after.Node))
 	s.broken += weight(after.Compensate.State == store.StepFailed)
+	s.unheld += weight(unheld(&after.Node))
 	s.timers.note(at, &after.Node)
 }
 
@@ -221,7 +224,7 @@ func busy(p *plan.Plan, at store.Place, n *store.Node) bool {
 	case plan.StepNode:
 		return n.Invoke.Waits == store.NotWaiting
 	case plan.CallNode:
-		return true
+		return n.Invoke.Waits != store.WaitingForLock // else it is not begun yet
 	}
 	return false
 }

@@ -14,8 +14,8 @@ type transition struct {
 	s   *State
 	now time.Time
 	d   Decision
-	// busy and broken are as in [State], after what has been decided.
-	busy, broken int
+	// busy, broken and unheld are as in [State], after what has been decided.
+	busy, broken, unheld int
 	// frameAt and nodeAt find changes where there are many.
 	frameAt map[store.FrameID]int
 	nodeAt  map[store.Place]int
@@ -35,7 +35,7 @@ func (m *Memory) transition(s *State, now time.Time) *transition {
 	if cap(t.d.nodes) <= 4*few && cap(t.d.frames) <= 4*few { // else it was one of many changes
 		d.nodes, d.frames, d.Commands = t.d.nodes[:0], t.d.frames[:0], t.d.Commands[:0]
 	}
-	*t = transition{s: s, now: now, busy: s.busy, broken: s.broken, d: d}
+	*t = transition{s: s, now: now, busy: s.busy, broken: s.broken, unheld: s.unheld, d: d}
 	return t
 }
 
@@ -120,9 +120,11 @@ func (t *transition) putNode(at store.Place, n node, kept bool) {
 	if before := t.known(at, i); before != nil {
 		t.busy -= weight(busy(t.plan(), at, &before.Node))
 		t.broken -= weight(before.Compensate.State == store.StepFailed)
+		t.unheld -= weight(unheld(&before.Node))
 	}
 	t.busy += weight(busy(t.plan(), at, &n.Node))
 	t.broken += weight(n.Compensate.State == store.StepFailed)
+	t.unheld += weight(unheld(&n.Node))
 	if changed {
 		t.d.nodes[i].node = n
 		t.d.nodes[i].kept = t.d.nodes[i].kept || kept

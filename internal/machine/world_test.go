@@ -46,6 +46,7 @@ type world struct {
 	parked   map[store.Place]bool
 	children map[store.Place]*child
 	resumes  int
+	regained int  // guards that asked again for locks they had lost, to go forward
 	turned   bool // the execution is not invoking any more
 	ordinals map[store.Place]uint64
 	effects  map[store.Place]int // invokes that have succeeded
@@ -229,6 +230,39 @@ func (w *world) obey(c machine.Command) {
 		w.turns = append(w.turns, c)
 	case machine.Park:
 		w.parked[c.Place] = true
+		w.wantAwaited(c.Place)
+	}
+}
+
+// wantAwaited wants nothing to be in flight in a guard that asks for its locks again to
+// go forward.
+func (w *world) wantAwaited(at store.Place) {
+	n, _ := w.s.Node(at)
+	if n.Invoke.Waits != store.WaitingForLock || n.Count == 0 {
+		return
+	}
+	w.regained++
+	if len(n.Holds) > 0 {
+		w.fatalf("%s asks for its locks while it has %v", w.s.Path(at), n.Holds)
+	}
+	for other := range w.flights {
+		for outer := range w.guards(other) {
+			if outer == at {
+				w.fatalf("%s asks for its locks while an attempt of %s is in flight", w.s.Path(at), w.s.Path(other))
+			}
+		}
+	}
+}
+
+// guards yields the guards around a place, the innermost first.
+func (w *world) guards(at store.Place) func(yield func(store.Place) bool) {
+	return func(yield func(store.Place) bool) {
+		for at.Frame != 0 {
+			at = w.s.Frame(at.Frame).Parent
+			if w.p.Nodes[at.Node].Kind == plan.GuardNode && !yield(at) {
+				return
+			}
+		}
 	}
 }
 
@@ -262,10 +296,20 @@ func (w *world) wantReverse(at store.Place) {
 			w.fatalf("I5: %s is compensated, and %s before it is %s", w.s.Path(at), w.s.Path(other), n.Compensate.State)
 		case order > 0 && n.Compensate.State == store.StepCompensating:
 			w.fatalf("I5: %s is compensated, and %s after it is not yet", w.s.Path(at), w.s.Path(other))
-		case order > 0 && n.Compensate.State == "" && n.Invoke.State == store.StepDone:
+		case order > 0 && n.Compensate.State == "" && n.Invoke.State == store.StepDone && !w.refused(other):
 			w.fatalf("I5: %s is compensated, and %s after it was not", w.s.Path(at), w.s.Path(other))
 		}
 	}
+}
+
+// refused says that a guard around a place did not get its locks to be compensated.
+func (w *world) refused(at store.Place) bool {
+	for outer := range w.guards(at) {
+		if n, _ := w.s.Node(outer); n.Compensate.State == store.StepFailed {
+			return true
+		}
+	}
+	return false
 }
 
 // order is negative when a was done before b, positive when after, and zero when they
@@ -293,12 +337,11 @@ func (w *world) order(a, b store.Place) int {
 // wantGuarded wants the outermost guard around an attempt to have its locks (I5).
 func (w *world) wantGuarded(c machine.StartAttempt) {
 	var outermost *store.Place
-	for id := c.Place.Frame; id != 0; {
-		parent := w.s.Frame(id).Parent
-		if w.p.Nodes[parent.Node].Kind == plan.GuardNode {
-			outermost = &parent
+	for at := range w.guards(c.Place) {
+		outermost = &at
+		if n, _ := w.s.Node(at); n.Invoke.Waits == store.WaitingForLock || n.Compensate.Waits == store.WaitingForLock {
+			w.fatalf("I5: %s of %s starts while %s waits for its locks", c.Phase, w.s.Path(c.Place), w.s.Path(at))
 		}
-		id = parent.Frame
 	}
 	if outermost == nil {
 		return

@@ -19,6 +19,8 @@ type Guard struct {
 	MaxWait time.Duration
 	// MaxHold bounds how long the locks are held; zero is without a bound.
 	MaxHold time.Duration
+	// Reacquire has the locks taken again when one is lost, in place of failing.
+	Reacquire bool
 }
 
 // Step is a step without its types.

@@ -28,6 +28,12 @@ type Hold interface {
 	Record() HoldRecord
 	// Alive is false once the hold is known to be lost, revoked or freed.
 	Alive() bool
+	// Final says of a hold that is not alive that its lock is not to be taken again by
+	// itself: somebody took it by force, or it was held as long as it may be.
+	Final() bool
+	// Watch has a function called when the hold is lost or revoked, at once where it is
+	// already: not when it is freed. It is called once, and must not block.
+	Watch(lost func())
 	// Free gives the lock back. It answers false when there was nothing left to
 	// give back, and may be called again after an error.
 	Free(ctx context.Context) (bool, error)
@@ -209,6 +215,24 @@ func (s *Scope) Enclosing() []string {
 		for _, k := range at.kept {
 			owners = append(owners, k.hold.Record().Owner)
 		}
+	}
+	return owners
+}
+
+// Inside returns the owners of what the scopes within this one keep.
+func (s *Scope) Inside() []string {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	return s.inner(nil)
+}
+
+// inner requires the tree's lock.
+func (s *Scope) inner(owners []string) []string {
+	for _, c := range s.children {
+		for _, k := range c.kept {
+			owners = append(owners, k.hold.Record().Owner)
+		}
+		owners = c.inner(owners)
 	}
 	return owners
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,8 @@ func (h *fakeHold) Record() runctx.HoldRecord          { return h.record }
 func (h *fakeHold) Alive() bool                        { return !h.gone }
 func (h *fakeHold) Free(context.Context) (bool, error) { return !h.gone, nil }
 func (h *fakeHold) Abandon()                           { h.gone = true }
+func (h *fakeHold) Final() bool                        { return false }
+func (h *fakeHold) Watch(func())                       {}
 
 func id(key string) runctx.LockID { return runctx.LockID{Provider: "p", Key: key} }
 
@@ -44,6 +47,24 @@ func kept(t *testing.T, s *runctx.Scope, key string) *fakeHold {
 }
 
 func root() *runctx.Scope { return runctx.NewRoot("store", "run", 3, 30*time.Second) }
+
+func TestAScopeNamesTheOwnersAroundItAndWithinIt(t *testing.T) {
+	r := root()
+	kept(t, r, "left")
+	g := r.Guard("outer", 1)
+	kept(t, g, "o")
+	inner := g.Sequence("branch").Guard("inner", 1)
+	kept(t, inner, "i")
+	kept(t, inner.Sequence("branch"), "x")
+	beside := r.Guard("beside", 1)
+	kept(t, beside, "b")
+	if got := inner.Enclosing(); !slices.Equal(got, []string{g.Owner(), r.Owner()}) {
+		t.Errorf("around it: %q", got)
+	}
+	if got := g.Inside(); !slices.Equal(got, []string{inner.Owner(), "lockstep:store:run:branch"}) {
+		t.Errorf("within it: %q", got)
+	}
+}
 
 func TestScopesOfOneExecutionHaveTheOwnersOfTheDesign(t *testing.T) {
 	r := root()

@@ -122,6 +122,9 @@ func (c *composer) guard(b *builder, n, guard *spec, in value) value {
 	if guard.kind == 1 {
 		opts = append(opts, workflow.MaxWait(time.Duration(1+guard.index)*time.Second))
 	}
+	if guard.again {
+		opts = append(opts, workflow.OnLost(workflow.Reacquire))
+	}
 	if guard.kind == 2 {
 		return workflow.Guard(b, workflow.Transform(b, in, func(v val) (string, error) {
 			f, err := c.in.decision(n, v)

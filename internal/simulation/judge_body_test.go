@@ -178,7 +178,7 @@ func (w *world) holds(d *deed) {
 // fresh says that a hold stands at the lock server, and will for a while.
 func (w *world) fresh(h store.Hold) bool {
 	s, err := w.locks.Inspect(context.Background(), h.Key, 0)
-	return err == nil && s.Held && s.Owner == h.Owner && uint64(s.Token) == h.Token && s.TTL > lockLease/2
+	return err == nil && s.Held && !s.Revoked && s.Owner == h.Owner && uint64(s.Token) == h.Token && s.TTL > lockLease/2
 }
 
 // guarded says whether a guard around a place has the key: not from a step before it.

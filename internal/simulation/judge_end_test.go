@@ -168,7 +168,7 @@ func (m *mirror) judgeStep(at store.Place) {
 // judgeEffect wants the effect of a step to be undone when its execution is.
 func (m *mirror) judgeEffect(at store.Place, e *effect, deeds []*deed) {
 	rec, n := m.nodes[at], m.spec(at)
-	if e.undone || e.done == 0 || !n.step.undo || rec.Compensate.State == store.StepFailed {
+	if e.undone || e.done == 0 || !n.step.undo || rec.Compensate.State == store.StepFailed || m.refused(at) {
 		return
 	}
 	// An attempt that told its end, and that it was no success, need not be undone where

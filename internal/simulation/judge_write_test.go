@@ -288,6 +288,9 @@ func (m *mirror) judgeNode(at store.Place, was, now store.Node) (starts []ordina
 		m.tickets[now.Ticket] = true
 	}
 	spec := m.spec(at)
+	if unheld(now) {
+		m.judgeUnheld(at, now, spec)
+	}
 	if spec.step == nil {
 		return nil
 	}
@@ -359,35 +362,6 @@ func (m *mirror) judgeStart(o ordinal) {
 	}
 }
 
-// judgeGuards wants the locks of all guards around a place to be held, as far as the
-// record goes.
-func (m *mirror) judgeGuards(at store.Place) {
-	var wanted []string
-	held := map[string]bool{}
-	for _, h := range m.frames[0].Holds {
-		held[h.Key] = true
-	}
-	for id := at.Frame; id != 0; id = m.parent(id).Frame {
-		parent := m.parent(id)
-		for _, h := range m.frames[id].Holds {
-			held[h.Key] = true
-		}
-		if m.spec(parent).verb != guardVerb {
-			continue
-		}
-		rec := m.nodes[parent]
-		wanted = append(wanted, rec.Keys...)
-		for _, h := range rec.Holds {
-			held[h.Key] = true
-		}
-	}
-	for _, k := range wanted {
-		if !held[k] && !m.lostBelow(k) {
-			m.w.faultf("I5: %s/%s goes on in a guard of %s, and the record has no hold of it", m.name, m.place(at), k)
-		}
-	}
-}
-
 // order is negative when a was done before b, positive when after, and zero when they
 // ran side by side, or are one.
 func (m *mirror) order(a, b store.Place) int {
@@ -439,7 +413,7 @@ func (m *mirror) judgeReverse(at store.Place) {
 			continue
 		}
 		switch order := m.order(other, at); {
-		case order > 0 && m.needs(other):
+		case order > 0 && m.needs(other) && !m.refused(other):
 			m.w.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
 				m.name, m.place(at), m.place(other), rec.Invoke.State, rec.Compensate.State)
 		case order < 0 && rec.Compensate.State != "" && !m.resumed:

@@ -19,12 +19,13 @@ var kinds = func() (list []string) {
 		"a request is lost", "a reply is lost", "a request arrives though nobody waits for it", "a request comes twice",
 		"a request comes again late", "a message takes long", "an instance is cut off", "an instance freezes",
 		"a heartbeat gets no answer", "a notice is lost", "a notice comes twice", "the clock of the store jumps forward",
-		"the clock of the store jumps back", "an instance is stopped", "an instance loses its lease",
+		"the clock of the store jumps back", "an instance is stopped", "an instance loses its lease", "a lock is forgotten", "a lock is taken by force",
 		"a write of a stale owner is refused",
 		// What is asked from outside.
 		"cancel", "resume", "a result comes from outside", "a failure comes from outside",
 		// What comes of it.
 		"an attempt is suspected", "a step is a crash loop", "a guard loses its locks", "a guard is compensated under new locks",
+		"a guard has lost a lock and awaits its attempts", "a guard takes its locks again",
 		"a body is left behind", "an execution is done", "an execution is reverted", "an execution is failed", "an execution rests",
 	}
 	for _, v := range []verb{doVerb, asyncVerb, transformVerb, parallelVerb, whenVerb, whenElseVerb, sleepVerb, guardVerb, eachVerb, callVerb} {
@@ -97,6 +98,13 @@ func (m *mirror) tallyNode(at store.Place, was, now store.Node) {
 		note("verb " + v + " is undone")
 	case guard && relocks:
 		note("a guard is compensated under new locks")
+	}
+	waited, waits := unheld(was), unheld(now)
+	switch {
+	case !waited && waits && now.Ticket == "":
+		note("a guard has lost a lock and awaits its attempts")
+	case waited && !waits && len(now.Holds) > 0:
+		note("a guard takes its locks again")
 	}
 	if m.spec(at).verb == guardVerb && len(was.Holds) > 0 && len(now.Holds) == 0 && now.Invoke.State == store.StepInvoking && !reverted {
 		note("a guard loses its locks")

@@ -68,6 +68,26 @@ func (c *lockConn) hear(f fate, e driver.Event) {
 	})
 }
 
+// rob takes one of the locks there are from its holder: the server has forgotten it, or
+// somebody takes it by force. The holder learns it when it asks for more time.
+func (s *lockServer) rob(f fate) {
+	page, err := s.List(context.Background(), driver.ListRequest{})
+	if err != nil || len(page.Locks) == 0 {
+		return
+	}
+	l := pick(f, "lock", page.Locks...)
+	forgets := f.is("forgets", 0.8)
+	done, err := s.ForceRelease(context.Background(), driver.ForceRequest{Key: l.Key, Owner: l.Owner, Token: l.Token, Now: forgets})
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.logf("locks", "%s of %s is lost, by force %v: %v %v", l.Key, s.w.uid(l.Owner), !forgets, done, err)
+	if forgets {
+		s.w.tally.note("a lock is forgotten")
+	} else {
+		s.w.tally.note("a lock is taken by force")
+	}
+}
+
 // lockConn is the lock server as an instance sees it.
 type lockConn struct {
 	in  *instance

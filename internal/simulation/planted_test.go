@@ -96,6 +96,11 @@ var engineFaults = map[string]struct {
 		"	e.interrupt(ErrLostLease)\n",
 		"	if !PLANTED {\n		e.interrupt(ErrLostLease)\n	}\n",
 	}}},
+	"a lost lock is asked for again before what runs under it has ended": {"I4: .* asks for its locks again while", []edit{{
+		"internal/machine/regain.go",
+		"		if t.plan().Nodes[inner.Node].Kind == plan.StepNode && rec.Invoke.Waits == store.NotWaiting {\n",
+		"		if t.plan().Nodes[inner.Node].Kind == plan.StepNode && rec.Invoke.Waits == store.NotWaiting && !PLANTED {\n",
+	}}},
 	"what goes forward goes on when another branch has failed": {"I4: ", []edit{{
 		"internal/engine/run.go",
 		"	if r.s.State != store.Invoking && len(commands) > 0 {\n",

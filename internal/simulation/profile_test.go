@@ -20,6 +20,7 @@ type profile struct {
 	starve                         float64 // heartbeats that get no answer
 	storeJumps                     int     // of the store's clock
 	stops                          int     // clean ones
+	robberies                      int     // locks that their server forgets, or that are taken by force
 	freeze                         float64 // before a write: its instance stands still, and does not know of it
 	deaf                           float64 // notices of the store that are lost
 
@@ -59,6 +60,9 @@ func newProfile(f fate) profile {
 	}
 	if f.is("stopping", 0.2) {
 		p.stops = 1
+	}
+	if f.is("robbed", 0.3) {
+		p.robberies = 4
 	}
 	if f.is("freezing", 0.2) {
 		p.freeze = 0.08

@@ -34,6 +34,7 @@ type spec struct {
 
 	branches []*seq
 	limit    int   // of an each
+	again    bool  // a guard takes its locks again when it has lost one
 	step     *step // of a do or an async
 	child    *flow // of a call
 	kind     int   // which of its verb's ways
@@ -185,6 +186,7 @@ func (a *author) region(s *seq, v verb, depth int, f fate) {
 	n := a.add(s, v)
 	n.limit = pick(f, "limit", 0, 1, 1, 2)
 	n.kind = f.below("kind", 4)
+	n.again = f.is("again", 0.5)
 	for range branches {
 		b := a.sequence(n)
 		a.fill(b, depth-1, length)
@@ -254,6 +256,9 @@ func (s *seq) write(b *strings.Builder, indent string) {
 		}
 		if n.verb == eachVerb {
 			fmt.Fprintf(b, " limit %d", n.limit)
+		}
+		if n.verb == guardVerb && n.again {
+			b.WriteString(" again")
 		}
 		if n.child != nil {
 			fmt.Fprintf(b, " of %s", n.child.name)

@@ -267,6 +267,12 @@ func (w *world) disturb() {
 			}
 		}})
 	}
+	for i := range w.p.robberies {
+		f := w.f.of("robbery").num(uint64(i))
+		events = append(events, event{f.between("at", time.Second, w.p.trouble), func() {
+			w.hands.Go(func() { w.locks.rob(f) })
+		}})
+	}
 	slices.SortFunc(events, func(a, b event) int { return int(a.at - b.at) })
 	for _, e := range events {
 		if w.pause(e.at - w.now()); w.ended() {
