@@ -1,0 +1,208 @@
+package storesqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql/driver"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// headerSize is the part of a file in which it tells what it is.
+const headerSize = 100
+
+// look reads what a file says of itself, without changing anything: nothing is opened
+// by the database that is not known to be ours. It answers false when there is no file, or
+// an empty one.
+func look(path string) (there bool, err error) {
+	f, err := os.Open(path) //nolint:gosec // it is the file that the caller has asked for
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, openError(path, err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	var header [headerSize]byte
+	n, err := io.ReadFull(f, header[:])
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return false, openError(path, err)
+	}
+	magic := "SQLite format 3\x00"
+	if !strings.HasPrefix(string(header[:n]), magic) {
+		return true, &ForeignError{Path: path, Found: "it is no SQLite database"}
+	}
+	if n < headerSize {
+		return true, &FileError{Path: path, Doing: "open", Err: fmt.Errorf("%w: it ends within its header", ErrDamaged)}
+	}
+	if id := binary.BigEndian.Uint32(header[68:]); id != applicationID {
+		return true, &ForeignError{Path: path, Found: fmt.Sprintf("it is a SQLite database with the application id %#x", id)}
+	}
+	return true, checkVersion(path, int(int32(binary.BigEndian.Uint32(header[60:]))))
+}
+
+func checkVersion(path string, found int) error {
+	if found > len(migrations) {
+		return &NewerError{Path: path, Found: found, Known: len(migrations)}
+	}
+	return nil
+}
+
+// openError gives an error of the operating system the kind that it is of.
+func openError(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	return &FileError{Path: path, Doing: "open", Err: err}
+}
+
+// create makes a new file, whole or not at all: it is made beside, and then given its
+// name. Who calls has the lock.
+func create(path string) error {
+	fresh := path + ".new"
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // of one that was not finished
+		if err := os.Remove(fresh + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return openError(path, err)
+		}
+	}
+	if err := fill(fresh); err != nil {
+		return errors.Join(err, os.Remove(fresh))
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return openError(path, err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func fill(path string) error {
+	c, err := connect(path, "", "page_size = "+strconv.Itoa(pageSize), "synchronous = FULL", "application_id = "+strconv.Itoa(applicationID))
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.migrate(0), c.script("PRAGMA journal_mode = WAL"), c.close())
+}
+
+// syncFolder has a new name last.
+func syncFolder(path string) error {
+	d, err := os.Open(path) //nolint:gosec // it is the folder of the caller's file
+	if err != nil {
+		return openError(path, err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// migrate brings a file to the latest layout, in one transaction.
+func (c *conn) migrate(from int) error {
+	if from == len(migrations) {
+		return nil
+	}
+	if err := c.script("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	steps := append([]string{}, migrations[from:]...)
+	if from == 0 {
+		var id [8]byte
+		_, _ = rand.Read(id[:]) // never fails, as crypto/rand says
+		steps = append(steps, "INSERT INTO meta VALUES ('id', 'sqlite-"+hex.EncodeToString(id[:])+"')")
+	}
+	steps = append(steps, "PRAGMA user_version = "+strconv.Itoa(len(migrations)), "COMMIT")
+	for _, s := range steps {
+		if err := c.script(s); err != nil {
+			_ = c.script("ROLLBACK") // what matters is what failed
+			return err
+		}
+	}
+	return nil
+}
+
+// check looks whether the file is what [look] took it for, now that what is not yet in the
+// file itself, but beside it, counts as well. It returns the version and the store's ID.
+func (c *conn) check() (version int, id string, err error) {
+	app, err := c.number("PRAGMA application_id")
+	if err != nil {
+		return 0, "", err
+	}
+	if app != applicationID {
+		return 0, "", &ForeignError{Path: c.path, Found: fmt.Sprintf("it is a SQLite database with the application id %#x", app)}
+	}
+	v, err := c.number("PRAGMA user_version")
+	if err != nil {
+		return 0, "", err
+	}
+	if err := checkVersion(c.path, int(v)); err != nil {
+		return 0, "", err
+	}
+	if err := c.checkTables(int(v)); err != nil {
+		return 0, "", err
+	}
+	err = c.ask("SELECT value FROM meta WHERE name = 'id'", func(row []driver.Value) error {
+		id = asText(row[0])
+		return nil
+	})
+	if err == nil && id == "" {
+		err = &FileError{Path: c.path, Doing: "open", Err: fmt.Errorf("%w: it has no id", ErrDamaged)}
+	}
+	return int(v), id, err
+}
+
+// checkTables compares the tables and indexes with those that the migrations make.
+func (c *conn) checkTables(version int) error {
+	want := map[string]bool{}
+	for _, m := range migrations[:version] {
+		for line := range strings.Lines(m) {
+			if rest, ok := strings.CutPrefix(strings.Replace(line, "UNIQUE ", "", 1), "CREATE "); ok {
+				want[strings.Fields(rest)[1]] = true
+			}
+		}
+	}
+	err := c.ask("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'", func(row []driver.Value) error {
+		name := asText(row[0])
+		if !want[name] {
+			return &ForeignError{Path: c.path, Found: fmt.Sprintf("it has %q, which this package has not made", name)}
+		}
+		delete(want, name)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for name := range want {
+		return &FileError{Path: c.path, Doing: "open", Err: fmt.Errorf("%w: it has no %q", ErrDamaged, name)}
+	}
+	return nil
+}
+
+// Backup writes a copy of the store as it is at one moment to a new file, while all goes
+// on. The copy has the same ID: only one of both is to be used by engines that take locks.
+func (s *Store) Backup(ctx context.Context, path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return &FileError{Path: path, Doing: "back up to", Err: fs.ErrExist}
+	}
+	return s.read(ctx, func(c *conn) error {
+		return c.ask("VACUUM INTO ?", func([]driver.Value) error { return nil }, path)
+	})
+}
+
+// Check looks at the whole file, which takes as long as reading it does, and returns an
+// error that matches [ErrDamaged] when it is not what was written.
+func (s *Store) Check(ctx context.Context) error {
+	return s.read(ctx, func(c *conn) error {
+		return c.ask("PRAGMA integrity_check(1)", func(row []driver.Value) error {
+			if found := asText(row[0]); found != "ok" {
+				return &FileError{Path: c.path, Doing: "check", Err: fmt.Errorf("%w: %s", ErrDamaged, found)}
+			}
+			return nil
+		})
+	})
+}

@@ -1,0 +1,64 @@
+//go:build unix && !solaris && !illumos && !aix
+
+package storesqlite
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// lock is a file beside the store's, which a process has as long as it has the store. The
+// system takes the lock from a process that ends, however it ends; the file stays.
+type lock struct{ f *os.File }
+
+// take takes the lock, or says who has it.
+func take(path string) (*lock, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // others may read who has the store
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = holder(path, f)
+	} else if err == nil {
+		err = sign(f)
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written that matters
+		return nil, err
+	}
+	return &lock{f}, nil
+}
+
+// sign writes down who has the lock.
+func sign(f *os.File) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	text := fmt.Sprintf("%d %s\n", os.Getpid(), strings.TrimSpace(host))
+	if err := f.Truncate(0); err != nil {
+		return openError(f.Name(), err)
+	}
+	if _, err := f.WriteAt([]byte(text), 0); err != nil {
+		return openError(f.Name(), err)
+	}
+	return nil
+}
+
+// holder reads who has the lock, as far as it was written down yet.
+func holder(path string, f *os.File) error {
+	e := &LockedError{Path: path}
+	if text, err := io.ReadAll(f); err == nil {
+		if n, err := fmt.Sscanf(string(text), "%d %s\n", &e.PID, &e.Host); n != 2 || err != nil {
+			e.PID, e.Host = 0, ""
+		}
+	}
+	return e
+}
+
+func (l *lock) release() error { return l.f.Close() }
