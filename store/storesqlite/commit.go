@@ -15,70 +15,87 @@ func (s *Store) Create(ctx context.Context, x *store.Snapshot) (existing *store.
 		if err := w.sweep(); err != nil {
 			return err
 		}
-		at, err := w.find(x.Key)
-		switch {
-		case err != nil:
+		for {
+			if added, err := w.add(x); added || err != nil {
+				return err
+			}
+			at, err := w.find(x.Key)
+			switch {
+			case err != nil:
+				return err
+			case at == nil: // it had expired
+				continue
+			case at.run == x.RunUID:
+				return nil
+			}
+			existing, err = w.conn.load(at.seq)
 			return err
-		case at == nil:
-			return w.add(x)
-		case at.run == x.RunUID:
-			return nil
 		}
-		existing, err = w.conn.load(at.seq)
-		return err
 	})
 	return existing, err
 }
 
-// add keeps a new execution.
-func (w *writer) add(x *store.Snapshot) error {
+// add keeps a new execution, unless there is one with its key.
+func (w *writer) add(x *store.Snapshot) (added bool, err error) {
+	if w.entries[x.Key] != nil {
+		return false, nil
+	}
 	owner, err := w.instance(x.Owner)
 	if err != nil {
-		return err
+		return false, err
 	}
 	workflow, plan, err := w.planNumber(store.PlanID{Workflow: x.Workflow, Fingerprint: x.Fingerprint})
 	if err != nil {
-		return err
+		return false, err
 	}
 	e := &entry{Key: x.Key, seq: w.lastSeq + 1, plan: plan, run: x.RunUID, owner: owner, epoch: 1, revision: 1, head: x.Head, messages: int64(len(x.Inbox))}
 	e.head.Output = nil
-	if err := w.setOutput(e, x.Output); err != nil {
-		return err
-	}
+	e.hasOutput(x.Output)
 	input := bytesValue(x.Input)
 	if e.largeInput = len(x.Input) > longest; e.largeInput {
 		input = elsewhere
-		if _, err := w.conn.exec(putLarge, e.seq, int64(inputPart), x.Input); err != nil {
-			return err
-		}
 	}
 	w.settle(e)
 	h := &e.head
-	_, err = w.conn.exec(insertExecution, e.seq, x.ID, workflow, plan, x.RunUID, x.Codec, input, bytesValue(x.InputHash),
+	rows, err := w.conn.exec(insertExecution, e.seq, x.ID, workflow, plan, x.RunUID, x.Codec, input, bytesValue(x.InputHash),
 		boolValue(x.Generated), timeBytes(x.CreatedAt), timeValue(x.Deadline), parentValue(x.Parent),
 		numberOf(owner), int64(1), int64(1), string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt),
 		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires))
-	if err != nil {
-		return err
+	if rows == 0 || err != nil {
+		return false, err
 	}
 	w.lastSeq = e.seq
+	if err := w.putLarge(e, x); err != nil {
+		return false, err
+	}
 	if err := w.putCells(e, x.Cells, true); err != nil {
-		return err
+		return false, err
 	}
 	e.messages = 0
 	for _, m := range x.Inbox {
 		if err := w.addTo(e, m); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := w.addTasks(e, x.Tasks); err != nil {
-		return err
+		return false, err
 	}
 	w.entries[e.Key] = e
 	if e.head.State.Finished() {
 		w.note(notice{Notice: store.Notice{Finished: e.Key}, not: x.Owner})
 	}
-	return nil
+	return true, nil
+}
+
+// putLarge writes what of a new execution is not in its row.
+func (w *writer) putLarge(e *entry, x *store.Snapshot) (err error) {
+	if e.largeInput {
+		_, err = w.conn.exec(putLarge, e.seq, int64(inputPart), x.Input)
+	}
+	if e.large && err == nil {
+		_, err = w.conn.exec(putLarge, e.seq, int64(outputPart), x.Output)
+	}
+	return err
 }
 
 // planNumber returns the numbers of a workflow and a plan, which are given when there are

@@ -232,17 +232,22 @@ func (e *entry) output() any {
 // setOutput has the execution have an output, of which it keeps a copy.
 func (w *writer) setOutput(e *entry, output []byte) error {
 	was := e.large
-	e.short, e.large = nil, len(output) > longest
-	if e.large {
-		_, err := w.conn.exec(putLarge, e.seq, int64(outputPart), output)
-		return err
+	e.hasOutput(output)
+	var err error
+	switch {
+	case e.large:
+		_, err = w.conn.exec(putLarge, e.seq, int64(outputPart), output)
+	case was:
+		_, err = w.conn.exec(deletePart, e.seq, int64(outputPart))
 	}
-	e.short = bytes.Clone(output)
-	if !was {
-		return nil
-	}
-	_, err := w.conn.exec(deletePart, e.seq, int64(outputPart))
 	return err
+}
+
+func (e *entry) hasOutput(output []byte) {
+	e.short, e.large = nil, len(output) > longest
+	if !e.large {
+		e.short = bytes.Clone(output)
+	}
 }
 
 // delete rids the store of an execution.

@@ -164,7 +164,8 @@ var texts = [statements]string{
 
 	insertExecution: `INSERT INTO executions (seq, name, workflow, plan, run, codec, input, hash, generated, created, deadline, parent,
 		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, unclean)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+		ON CONFLICT (name, workflow) DO NOTHING`,
 	findExecution: `SELECT seq, plan, run, owner, epoch, revision, last_owner, last_epoch, last_revision, last_id,
 		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input)
 		FROM executions WHERE name = ? AND workflow = ?`,

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,10 @@ type writer struct {
 
 	// commit commits the transaction; tests put faults before and after it.
 	commit func() error
+
+	commits   int           // how many there were
+	lastGroup int           // how many calls were in the last one
+	lastTook  time.Duration // how long that took
 
 	notices []notice
 	alarm   *time.Timer
@@ -219,6 +224,7 @@ func (s *Store) write() {
 			}
 		}
 		for {
+			w.gather()
 			if group = s.next(group[:0]); len(group) == 0 {
 				break
 			}
@@ -226,6 +232,27 @@ func (s *Store) write() {
 			clear(group)
 		}
 	}
+}
+
+// gather waits for callers that are on their way: who was answered together comes back
+// together, and to begin with the first of them would have the others wait for two commits.
+// It waits for as many as there were, and no longer than a small part of what a commit
+// takes.
+func (w *writer) gather() {
+	if w.lastGroup < 2 {
+		return
+	}
+	for end := time.Now().Add(w.lastTook / gatherPart); w.s.queued() < w.lastGroup && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+}
+
+const gatherPart = 4
+
+func (s *Store) queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue)
 }
 
 // own is something that the writer does of its own accord.
@@ -313,10 +340,13 @@ func (w *writer) attempt(jobs []*job) {
 		}
 		return
 	}
+	began := time.Now()
 	if err := w.commit(); err != nil {
 		w.doubt(jobs, err)
 		return
 	}
+	w.commits++
+	w.lastGroup, w.lastTook = len(jobs), time.Since(began)
 	w.s.watch.tell(w.notices)
 	for _, j := range jobs {
 		j.wait.Done()
