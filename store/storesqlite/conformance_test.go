@@ -1,32 +1,30 @@
-package storesqlite_test
+package storesqlite
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/lockstep-dev/lockstep/store"
-	"github.com/lockstep-dev/lockstep/store/storesqlite"
 	"github.com/lockstep-dev/lockstep/store/storetest"
 )
-
-func open(t testing.TB, path string) *storesqlite.Store {
-	t.Helper()
-	s, err := storesqlite.Open(path, storesqlite.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, storetest.Subject{
-		New: func(t testing.TB) store.Store { return open(t, filepath.Join(t.TempDir(), "executions.db")) },
-		Reopen: func(t testing.TB, s store.Store) store.Store {
-			if err := s.Close(t.Context()); err != nil {
+		New: func(t testing.TB) store.Store {
+			s, err := Open(newPath(t), Config{})
+			if err != nil {
 				t.Fatal(err)
 			}
-			return open(t, storesqlite.PathOf(s))
+			return s
+		},
+		Reopen: func(t testing.TB, s store.Store) store.Store {
+			before, _ := s.(*Store)
+			closed(t, before)
+			after, err := Open(before.path, Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return after
 		},
 	})
 }

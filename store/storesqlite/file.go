@@ -12,8 +12,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // headerSize is the part of a file in which it tells what it is.
@@ -21,7 +26,8 @@ const headerSize = 100
 
 // look reads what a file says of itself, without changing anything: nothing is opened
 // by the database that is not known to be ours. It answers false when there is no file, or
-// an empty one.
+// an empty one. Who calls has the lock: to close a file takes from its process all the
+// locks that the database has on it.
 func look(path string) (there bool, err error) {
 	f, err := os.Open(path) //nolint:gosec // it is the file that the caller has asked for
 	if errors.Is(err, fs.ErrNotExist) {
@@ -61,7 +67,7 @@ func checkVersion(path string, found int) error {
 
 // openError gives an error of the operating system the kind that it is of.
 func openError(path string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		err = fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	return &FileError{Path: path, Doing: "open", Err: err}
@@ -90,7 +96,7 @@ func fill(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.migrate(0), c.script("PRAGMA journal_mode = WAL"), c.close())
+	return errors.Join(c.migrate(migrations, 0), c.script("PRAGMA journal_mode = WAL"), c.close())
 }
 
 // syncFolder has a new name last.
@@ -103,20 +109,20 @@ func syncFolder(path string) error {
 }
 
 // migrate brings a file to the latest layout, in one transaction.
-func (c *conn) migrate(from int) error {
-	if from == len(migrations) {
+func (c *conn) migrate(list []string, from int) error {
+	if from == len(list) {
 		return nil
 	}
 	if err := c.script("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	steps := append([]string{}, migrations[from:]...)
+	steps := slices.Clone(list[from:])
 	if from == 0 {
 		var id [8]byte
 		_, _ = rand.Read(id[:]) // never fails, as crypto/rand says
 		steps = append(steps, "INSERT INTO meta VALUES ('id', 'sqlite-"+hex.EncodeToString(id[:])+"')")
 	}
-	steps = append(steps, "PRAGMA user_version = "+strconv.Itoa(len(migrations)), "COMMIT")
+	steps = append(steps, "PRAGMA user_version = "+strconv.Itoa(len(list)), "COMMIT")
 	for _, s := range steps {
 		if err := c.script(s); err != nil {
 			_ = c.script("ROLLBACK") // what matters is what failed
@@ -130,6 +136,9 @@ func (c *conn) migrate(from int) error {
 // file itself, but beside it, counts as well. It returns the version and the store's ID.
 func (c *conn) check() (version int, id string, err error) {
 	app, err := c.number("PRAGMA application_id")
+	if failed, ok := errors.AsType[*sqlite.Error](err); ok && failed.Code() == sqlite3.SQLITE_NOTADB {
+		return 0, "", &ForeignError{Path: c.path, Found: "it is no SQLite database"}
+	}
 	if err != nil {
 		return 0, "", err
 	}
@@ -181,6 +190,20 @@ func (c *conn) checkTables(version int) error {
 		return &FileError{Path: c.path, Doing: "open", Err: fmt.Errorf("%w: it has no %q", ErrDamaged, name)}
 	}
 	return nil
+}
+
+// real is the path of the file behind links, so that it has one lock.
+func real(path string) (string, error) {
+	found, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) { // it is to be made
+		var folder string
+		folder, err = filepath.EvalSymlinks(filepath.Dir(path))
+		found = filepath.Join(folder, filepath.Base(path))
+	}
+	if err != nil {
+		return "", openError(path, err)
+	}
+	return found, nil
 }
 
 // Backup writes a copy of the store as it is at one moment to a new file, while all goes

@@ -9,7 +9,7 @@ import (
 )
 
 // lock is what a process has as long as it has the store.
-type lock struct{}
+type lock struct{ fresh bool }
 
 // take refuses: without a lock that ends with its process, two could have one store.
 func take(path string) (*lock, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -13,25 +14,52 @@ import (
 
 // lock is a file beside the store's, which a process has as long as it has the store. The
 // system takes the lock from a process that ends, however it ends; the file stays.
-type lock struct{ f *os.File }
+type lock struct {
+	f *os.File
+	// fresh says that the file was not there before; it goes when the store is not opened.
+	fresh bool
+}
 
 // take takes the lock, or says who has it.
 func take(path string) (*lock, error) {
+	for {
+		l, err := tryLock(path)
+		if l != nil || err != nil {
+			return l, err
+		}
+	}
+}
+
+// tryLock returns nothing when somebody has put another file into its place meanwhile.
+func tryLock(path string) (*lock, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // others may read who has the store
 	if err != nil {
 		return nil, openError(path, err)
 	}
+	l := &lock{f: f}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = holder(path, f)
-	} else if err == nil {
-		err = sign(f)
 	}
 	if err != nil {
-		_ = f.Close() // nothing was written that matters
+		_ = f.Close() // it was only read
 		return nil, err
 	}
-	return &lock{f}, nil
+	have, err := f.Stat()
+	if err == nil {
+		var stands os.FileInfo
+		if stands, err = os.Stat(f.Name()); err == nil && os.SameFile(have, stands) {
+			l.fresh = have.Size() == 0
+			if err = sign(f); err == nil {
+				return l, nil
+			}
+		}
+	}
+	_ = f.Close() // nothing was written that matters
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return nil, err
 }
 
 // sign writes down who has the lock.
@@ -61,4 +89,10 @@ func holder(path string, f *os.File) error {
 	return e
 }
 
-func (l *lock) release() error { return l.f.Close() }
+func (l *lock) release() error {
+	var err error
+	if l.fresh {
+		err = os.Remove(l.f.Name())
+	}
+	return errors.Join(err, l.f.Close())
+}

@@ -9,8 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
-	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
 )
@@ -53,6 +53,9 @@ const (
 	// checkpoint is after how many pages in the log they are brought into the file: 16 MiB.
 	// The more of them, the more often a page that is written again is brought over once.
 	checkpoint = 4000
+	// longestLog is to how many bytes the log is cut back after it had to be longer, as it is
+	// while somebody reads for long.
+	longestLog = 64 << 20
 	// writerCache and readerCache are how many KiB of the file a connection keeps in memory.
 	writerCache, readerCache = 32 << 10, 4 << 10
 )
@@ -91,6 +94,7 @@ type Store struct {
 	failure error         // of the end
 
 	readers chan *conn
+	reading int // how many there are
 	w       *writer
 	watch   watchers
 }
@@ -104,23 +108,24 @@ var (
 // files with its name and "-wal", "-shm" and ".lock" at the end.
 //
 // The file is this process's until the store is closed or the process ends: another
-// [Open] gets [*LockedError], which names who has it. A file that is not one of this
+// [Open] gets [*LockedError], which names who has it. Nothing else in the process may open
+// the file: to close it would take the database's locks away ([Store.Backup] copies it). A file that is not one of this
 // package gets [*ForeignError], one of a later version [*NewerError]; neither is written to.
 // An older one is brought up to date. Faults of the file are [*FileError], which matches
 // [ErrReadOnly], [ErrFull] or [ErrDamaged].
 func Open(path string, cfg Config) (*Store, error) {
-	s := newStore(path, cfg)
-	if _, err := look(path); err != nil { // before a lock leaves a file beside it
-		return nil, err
-	}
-	l, err := take(path)
+	path, err := real(path)
 	if err != nil {
 		return nil, err
 	}
-	s.lock = l
+	s := newStore(path, cfg)
+	if s.lock, err = take(path); err != nil {
+		return nil, err
+	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closeAll())
 	}
+	s.lock.fresh = false
 	go s.write()
 	return s, nil
 }
@@ -162,6 +167,7 @@ func (s *Store) openReaders(mode string) error {
 			return err
 		}
 		s.readers <- c
+		s.reading++
 	}
 	return nil
 }
@@ -172,14 +178,10 @@ func (s *Store) openReaders(mode string) error {
 func OpenReadOnly(path string, cfg Config) (*Store, error) {
 	s := newStore(path, cfg)
 	s.readOnly = true
-	there, err := look(path)
-	if err != nil {
-		return nil, err
+	if _, err := os.Stat(path); err != nil {
+		return nil, openError(path, err)
 	}
-	if !there {
-		return nil, &FileError{Path: path, Doing: "open", Err: errNoFile}
-	}
-	err = s.openReaders("mode=ro")
+	err := s.openReaders("mode=ro")
 	if err == nil {
 		err = s.read(background, func(c *conn) error {
 			version, id, err := c.check()
@@ -199,8 +201,6 @@ func OpenReadOnly(path string, cfg Config) (*Store, error) {
 	}()
 	return s, nil
 }
-
-var errNoFile = errors.New("there is no such file")
 
 // Describe implements [store.Store].
 func (s *Store) Describe() store.Info { return store.Info{ID: s.id, Durable: true} }
@@ -222,16 +222,13 @@ func (s *Store) Close(ctx context.Context) error {
 	}
 }
 
-// closeAll closes what there is, when nobody uses it any more but readers.
+// closeAll closes what there is, when nobody uses it any more but readers, which it waits
+// for.
 func (s *Store) closeAll() error {
 	var errs []error
-	for range cap(s.readers) {
-		select {
-		case c := <-s.readers:
-			errs = append(errs, c.close())
-		case <-time.After(closePatience):
-			errs = append(errs, fmt.Errorf("storesqlite: close %s: a reader has not come back", s.path))
-		}
+	for range s.reading {
+		c := <-s.readers
+		errs = append(errs, c.close())
 	}
 	if s.w != nil && s.w.conn != nil {
 		errs = append(errs, s.w.conn.close()) // the last one, which brings the log into the file

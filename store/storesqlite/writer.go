@@ -125,7 +125,7 @@ func (w *writer) open() (err error) {
 		mode = "NORMAL"
 	}
 	c, err := connect(w.s.path, "mode=rw", append(common(), "synchronous = "+mode, fmt.Sprint("cache_size = -", writerCache),
-		fmt.Sprint("wal_autocheckpoint = ", checkpoint))...)
+		fmt.Sprint("wal_autocheckpoint = ", checkpoint), fmt.Sprint("journal_size_limit = ", longestLog))...)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,11 @@ func (w *writer) open() (err error) {
 	if err := c.script("PRAGMA journal_mode = WAL"); err != nil { // whoever has looked into it may have left another
 		return err
 	}
-	if err := c.migrate(version); err != nil {
+	if err := c.migrate(migrations, version); err != nil {
+		return err
+	}
+	// A file that cannot be written to is opened all the same, and says so here.
+	if err := c.script("BEGIN IMMEDIATE; ROLLBACK"); err != nil {
 		return err
 	}
 	w.conn = c
@@ -199,9 +203,6 @@ func (w *writer) learn() error {
 func (w *writer) noteWorkflow(number int64, name string) {
 	w.workflows[name], w.names[number] = number, name
 }
-
-// closePatience bounds how long the end of the store waits for each reader.
-const closePatience = 30 * time.Second
 
 // write is the writing goroutine.
 func (s *Store) write() {
@@ -367,7 +368,9 @@ func (w *writer) begin() error {
 		}
 	}
 	if _, err := w.conn.exec(begin); err != nil {
-		w.drop()
+		if !errors.Is(err, ErrLocked) {
+			w.drop()
+		}
 		return err
 	}
 	return nil
