@@ -1,7 +1,6 @@
 package storesqlite
 
 import (
-	"context"
 	"crypto/rand"
 	"database/sql/driver"
 	"encoding/binary"
@@ -85,10 +84,7 @@ func create(path string) error {
 	if err := fill(fresh); err != nil {
 		return errors.Join(err, os.Remove(fresh))
 	}
-	if err := os.Rename(fresh, path); err != nil {
-		return openError(path, err)
-	}
-	return syncFolder(filepath.Dir(path))
+	return name(fresh, path)
 }
 
 func fill(path string) error {
@@ -204,28 +200,4 @@ func real(path string) (string, error) {
 		return "", openError(path, err)
 	}
 	return found, nil
-}
-
-// Backup writes a copy of the store as it is at one moment to a new file, while all goes
-// on. The copy has the same ID: only one of both is to be used by engines that take locks.
-func (s *Store) Backup(ctx context.Context, path string) error {
-	if _, err := os.Stat(path); err == nil {
-		return &FileError{Path: path, Doing: "back up to", Err: fs.ErrExist}
-	}
-	return s.read(ctx, func(c *conn) error {
-		return c.ask("VACUUM INTO ?", func([]driver.Value) error { return nil }, path)
-	})
-}
-
-// Check looks at the whole file, which takes as long as reading it does, and returns an
-// error that matches [ErrDamaged] when it is not what was written.
-func (s *Store) Check(ctx context.Context) error {
-	return s.read(ctx, func(c *conn) error {
-		return c.ask("PRAGMA integrity_check(1)", func(row []driver.Value) error {
-			if found := asText(row[0]); found != "ok" {
-				return &FileError{Path: c.path, Doing: "check", Err: fmt.Errorf("%w: %s", ErrDamaged, found)}
-			}
-			return nil
-		})
-	})
 }
