@@ -62,6 +62,22 @@ func (c *conn) close() error {
 	return nil
 }
 
+// writable returns an error when the file must not be written to: the database opens such
+// a file all the same.
+func (c *conn) writable() error {
+	x, ok := c.raw.(interface{ IsReadOnly(schema string) (bool, error) })
+	if !ok {
+		return fmt.Errorf("storesqlite: %T does not tell whether a file can be written to", c.raw)
+	}
+	switch readOnly, err := x.IsReadOnly("main"); {
+	case err != nil:
+		return &FileError{Path: c.path, Doing: "open", Err: err}
+	case readOnly:
+		return &FileError{Path: c.path, Doing: "open", Err: ErrReadOnly}
+	}
+	return nil
+}
+
 // script runs statements that are not kept.
 func (c *conn) script(text string) error {
 	x, ok := c.raw.(driver.ExecerContext)

@@ -94,5 +94,7 @@ func (l *lock) release() error {
 	if l.fresh {
 		err = os.Remove(l.f.Name())
 	}
-	return errors.Join(err, l.f.Close())
+	// A process that is just being started has the file open, too, until it is another
+	// program's: only this takes the lock from it.
+	return errors.Join(err, syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
 }

@@ -135,6 +135,9 @@ func (w *writer) open() (err error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
+	if err := c.writable(); err != nil {
+		return err
+	}
 	version, id, err := c.check()
 	if err != nil {
 		return err
@@ -149,10 +152,6 @@ func (w *writer) open() (err error) {
 		return err
 	}
 	if err := c.migrate(migrations, version); err != nil {
-		return err
-	}
-	// A file that cannot be written to is opened all the same, and says so here.
-	if err := c.script("BEGIN IMMEDIATE; ROLLBACK"); err != nil {
 		return err
 	}
 	w.conn = c
