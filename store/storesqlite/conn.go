@@ -65,7 +65,9 @@ func (c *conn) close() error {
 // writable returns an error when the file must not be written to: the database opens such
 // a file all the same.
 func (c *conn) writable() error {
-	x, ok := c.raw.(interface{ IsReadOnly(schema string) (bool, error) })
+	x, ok := c.raw.(interface {
+		IsReadOnly(schema string) (bool, error)
+	})
 	if !ok {
 		return fmt.Errorf("storesqlite: %T does not tell whether a file can be written to", c.raw)
 	}
