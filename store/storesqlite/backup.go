@@ -47,7 +47,7 @@ func keep(unfinished, path string) error {
 }
 
 func name(unfinished, path string) error {
-	if err := os.Rename(unfinished, path); err != nil {
+	if err := os.Rename(unfinished, path); err != nil { //nolint:gosec // both are what the caller has named
 		return openError(path, err)
 	}
 	return syncFolder(filepath.Dir(path))

@@ -147,7 +147,7 @@ func (s *Store) Commit(ctx context.Context, writes []store.Write) []error {
 	var wait sync.WaitGroup
 	list, jobs := make([]job, len(writes)), make([]*job, len(writes))
 	for i := range writes {
-		list[i] = job{ctx: ctx, run: func(w *writer) error { return w.make(&writes[i]) }, wait: &wait}
+		list[i] = job{gone: ctx.Err, run: func(w *writer) error { return w.make(&writes[i]) }, wait: &wait}
 		jobs[i] = &list[i]
 	}
 	s.doAll(ctx, jobs)

@@ -13,7 +13,7 @@ import (
 	"github.com/lockstep-dev/lockstep/store"
 )
 
-func init() { children["write"] = writeUntilKilled }
+var _ = isChild("write", writeUntilKilled)
 
 const crashWriters = 8
 

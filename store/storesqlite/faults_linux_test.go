@@ -147,7 +147,7 @@ func TestAFileSystemThatIsReadOnlyIsReadOnly(t *testing.T) {
 	wantIs(t, "a file on it", err, ErrReadOnly)
 }
 
-func init() { children["limited"] = writeToALimit }
+var _ = isChild("limited", writeToALimit)
 
 // writeToALimit writes while the system lets no file grow, and goes on when it does. It
 // prints what it was answered.

@@ -77,12 +77,12 @@ func openError(path string, err error) error {
 func create(path string) error {
 	fresh := path + ".new"
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // of one that was not finished
-		if err := os.Remove(fresh + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(fresh + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // it is beside the caller's file
 			return openError(path, err)
 		}
 	}
 	if err := fill(fresh); err != nil {
-		return errors.Join(err, os.Remove(fresh))
+		return errors.Join(err, os.Remove(fresh)) //nolint:gosec // as above
 	}
 	return name(fresh, path)
 }
@@ -188,8 +188,8 @@ func (c *conn) checkTables(version int) error {
 	return nil
 }
 
-// real is the path of the file behind links, so that it has one lock.
-func real(path string) (string, error) {
+// target is the path of the file behind links, so that it has one lock.
+func target(path string) (string, error) {
 	found, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) { // it is to be made
 		var folder string

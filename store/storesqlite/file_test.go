@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,8 +142,7 @@ func TestAnOlderFileIsBroughtUpToDateOrLeftAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	next := append([]string{}, migrations...)
-	broken := append(next, "CREATE TABLE more (x); INSERT INTO nothing VALUES (1)")
+	broken := slices.Concat(migrations, []string{"CREATE TABLE more (x); INSERT INTO nothing VALUES (1)"})
 	if err := c.migrate(broken, len(migrations)); err == nil {
 		t.Error("a step that fails is no error")
 	}
@@ -152,7 +152,7 @@ func TestAnOlderFileIsBroughtUpToDateOrLeftAsItIs(t *testing.T) {
 	if n, _ := c.number("SELECT count(*) FROM sqlite_schema WHERE name = 'more'"); n != 0 {
 		t.Error("a step that failed has left something")
 	}
-	good := append(next, "CREATE TABLE more (x)")
+	good := slices.Concat(migrations, []string{"CREATE TABLE more (x)"})
 	if err := c.migrate(good, len(migrations)); err != nil {
 		t.Fatal(err)
 	}

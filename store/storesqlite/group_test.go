@@ -78,13 +78,13 @@ func held(t *testing.T, s *Store) (there <-chan struct{}, let func()) {
 	let = sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(let)
 	within(t, s, func(w *writer) error {
-		real, first := w.commit, 0
+		commit, first := w.commit, 0
 		w.commit = func() error {
 			if first++; first == 2 { // after that of this call
 				close(arrived)
 				<-gate
 			}
-			return real()
+			return commit()
 		}
 		return nil
 	})
@@ -186,13 +186,13 @@ func TestReadersDoNotWaitForTheWriterNorSeeWhatIsNotCommitted(t *testing.T) {
 func faulty(t *testing.T, s *Store, after bool) {
 	t.Helper()
 	within(t, s, func(w *writer) error {
-		real, n := w.commit, 0
+		commit, n := w.commit, 0
 		w.commit = func() error {
 			if n++; n != 2 { // not that of this call
-				return real()
+				return commit()
 			}
 			if after {
-				if err := real(); err != nil {
+				if err := commit(); err != nil {
 					return err
 				}
 			}

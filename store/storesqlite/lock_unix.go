@@ -48,7 +48,7 @@ func tryLock(path string) (*lock, error) {
 	have, err := f.Stat()
 	if err == nil {
 		var stands os.FileInfo
-		if stands, err = os.Stat(f.Name()); err == nil && os.SameFile(have, stands) {
+		if stands, err = os.Stat(f.Name()); err == nil && os.SameFile(have, stands) { //nolint:gosec // it is beside the caller's file
 			l.fresh = have.Size() == 0
 			if err = sign(f); err == nil {
 				return l, nil
@@ -92,7 +92,7 @@ func holder(path string, f *os.File) error {
 func (l *lock) release() error {
 	var err error
 	if l.fresh {
-		err = os.Remove(l.f.Name())
+		err = os.Remove(l.f.Name()) //nolint:gosec // as above
 	}
 	// A process that is just being started has the file open, too, until it is another
 	// program's: only this takes the lock from it.

@@ -16,6 +16,11 @@ import (
 // children are what this binary does as another process, by the value of childVariable.
 var children = map[string]func(path string) error{}
 
+func isChild(name string, run func(path string) error) bool {
+	children[name] = run
+	return true
+}
+
 const childVariable = "STORESQLITE_CHILD"
 
 func TestMain(m *testing.M) {

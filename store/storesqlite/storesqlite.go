@@ -114,7 +114,7 @@ var (
 // An older one is brought up to date. Faults of the file are [*FileError], which matches
 // [ErrReadOnly], [ErrFull] or [ErrDamaged].
 func Open(path string, cfg Config) (*Store, error) {
-	path, err := real(path)
+	path, err := target(path)
 	if err != nil {
 		return nil, err
 	}

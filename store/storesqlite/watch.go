@@ -184,7 +184,7 @@ func (w *writer) lookAhead() error {
 	now := time.Now()
 	w.alarmAt = time.Time{}
 	w.due(now.Add(never))
-	sooner := func(row []driver.Value) error {
+	sooner := func(row []driver.Value) error { //nolint:unparam // as queries call it
 		w.due(asTime(row[0]))
 		return nil
 	}

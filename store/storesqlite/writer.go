@@ -17,7 +17,7 @@ import (
 // another one when that was not committed; it sets what it answers afresh each time. An
 // error of the file must be returned as it is: with any other one nothing was changed.
 type job struct {
-	ctx   context.Context
+	gone  func() error // says that the caller's context has ended
 	run   func(w *writer) error
 	begun atomic.Bool // by the writer, or by the caller, who has given up
 	err   error
@@ -29,7 +29,7 @@ type job struct {
 // given is in use as long.
 func (s *Store) do(ctx context.Context, run func(w *writer) error) error {
 	var wait sync.WaitGroup
-	j := job{ctx: ctx, run: run, wait: &wait}
+	j := job{gone: ctx.Err, run: run, wait: &wait}
 	s.doAll(ctx, []*job{&j})
 	return j.err
 }
@@ -257,7 +257,7 @@ func (s *Store) queued() int {
 
 // own is something that the writer does of its own accord.
 func (w *writer) own(run func(w *writer) error) *job {
-	j := &job{ctx: background, run: run, wait: new(sync.WaitGroup)}
+	j := &job{gone: background.Err, run: run, wait: new(sync.WaitGroup)}
 	j.wait.Add(1)
 	return j
 }
@@ -320,7 +320,7 @@ func (w *writer) attempt(jobs []*job) {
 	}
 	w.notices = w.notices[:0]
 	for _, j := range jobs {
-		if j.err = j.ctx.Err(); j.err == nil {
+		if j.err = j.gone(); j.err == nil {
 			j.err = j.run(w)
 		}
 		failed, ok := errors.AsType[*FileError](j.err)
