@@ -134,11 +134,11 @@ func (c *claiming) named(keys []store.Key) error {
 // without a lease own is brought to where it is found, as long as there is room for it.
 func (c *claiming) waiting() error {
 	for len(c.taken) < c.limit {
-		before := len(c.taken)
-		if err := c.longest(); err != nil {
+		found, err := c.longest()
+		if err != nil {
 			return err
 		}
-		if len(c.taken) == before && len(c.w.moving) == 0 {
+		if !found && len(c.w.moving) == 0 {
 			return nil
 		}
 		if err := c.w.move(); err != nil {
@@ -148,8 +148,9 @@ func (c *claiming) waiting() error {
 	return nil
 }
 
-// longest claims some of what may be claimed.
-func (c *claiming) longest() error {
+// longest claims some of what may be claimed. It answers whether there was anything: what
+// has expired is deleted, and not claimed.
+func (c *claiming) longest() (found bool, err error) {
 	type waits struct {
 		seq   int64
 		since []byte
@@ -162,26 +163,26 @@ func (c *claiming) longest() error {
 			return nil
 		}, plan, timeBytes(c.now), int64(c.limit-len(c.taken)))
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	slices.SortFunc(all, func(a, b waits) int { return slices.Compare(a.since, b.since) })
 	for _, x := range all {
 		if len(c.taken) == c.limit {
-			return nil
+			return true, nil
 		}
 		e, err := c.w.findBySeq(x.seq)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if e == nil || c.before[e] { // it has expired
+		if e == nil { // it has expired
 			continue
 		}
 		if err := c.take(e); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return len(all) > 0, nil
 }
 
 func (c *claiming) take(e *entry) error {

@@ -99,6 +99,7 @@ func TestWhatWasAnsweredIsThereAfterTheProcessWasKilled(t *testing.T) {
 				if round == 0 {
 					wantHolder(t, path, cmd.Process.Pid)
 				}
+				wantReadable(t, path, id, revision)
 				if err := cmd.Process.Kill(); err != nil { // what it still says was answered before
 					t.Fatal(err)
 				}
@@ -138,6 +139,21 @@ func wantNoGaps(t *testing.T, x *store.Snapshot) {
 			t.Errorf("%s: cell %d is %q, want %q", x.ID, c.ID, c.Data, want)
 		}
 	}
+}
+
+// wantReadable reads what another process has written, while it writes on.
+func wantReadable(t *testing.T, path, id string, revision uint64) {
+	t.Helper()
+	r, err := OpenReadOnly(path, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := loaded1(t, r, fresh(id).Key)
+	if x.Revision < revision {
+		t.Errorf("%s: revision %d was answered, and %d is read", id, revision, x.Revision)
+	}
+	wantNoGaps(t, x)
+	closed(t, r)
 }
 
 func wantHolder(t *testing.T, path string, pid int) {

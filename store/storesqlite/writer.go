@@ -237,17 +237,20 @@ func (s *Store) write() {
 // gather waits for callers that are on their way: who was answered together comes back
 // together, and to begin with the first of them would have the others wait for two commits.
 // It waits for as many as there were, and no longer than a small part of what a commit
-// takes.
+// takes: it does so by letting others run.
 func (w *writer) gather() {
 	if w.lastGroup < 2 {
 		return
 	}
-	for end := time.Now().Add(w.lastTook / gatherPart); w.s.queued() < w.lastGroup && time.Now().Before(end); {
+	for end := time.Now().Add(min(w.lastTook/gatherPart, gatherMost)); w.s.queued() < w.lastGroup && time.Now().Before(end); {
 		runtime.Gosched()
 	}
 }
 
-const gatherPart = 4
+const (
+	gatherPart = 4
+	gatherMost = 500 * time.Microsecond
+)
 
 func (s *Store) queued() int {
 	s.mu.Lock()
