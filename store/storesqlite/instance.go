@@ -1,0 +1,231 @@
+package storesqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"slices"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// instance is what is known of one start of an engine. It is never forgotten: it has had
+// its lease.
+type instance struct {
+	store.Instance
+	number int64
+	state  leaseState
+	until  time.Time // the end of its lease
+}
+
+type leaseState int64
+
+const (
+	unleased leaseState = iota // it has had no lease yet
+	leased
+	lapsed
+	ended // it has let go of what it owned
+)
+
+// drives says that the instance has a lease. Nobody has none.
+func (i *instance) drives() bool { return i != nil && i.state == leased }
+
+func (w *writer) noteInstance(i *instance) {
+	w.instances[i.Instance], w.numbered[i.number] = i, i
+	if i.state == leased {
+		w.leased = append(w.leased, i)
+	}
+}
+
+// instance returns nil for nobody.
+func (w *writer) instance(id store.Instance) (*instance, error) {
+	if id.None() {
+		return nil, nil //nolint:nilnil // as it says
+	}
+	if i, ok := w.instances[id]; ok {
+		return i, nil
+	}
+	i := &instance{Instance: id, number: int64(len(w.instances)) + 1}
+	if _, err := w.conn.exec(addInstance, i.number, id.Node, id.Incarnation, int64(unleased), nil); err != nil {
+		return nil, err
+	}
+	w.noteInstance(i)
+	return i, nil
+}
+
+func (w *writer) saveInstance(i *instance) error {
+	_, err := w.conn.exec(setInstance, int64(i.state), timeValue(i.until), i.number)
+	return err
+}
+
+// Heartbeat implements [store.Store]. Leases end by the clock of the machine: they go on
+// while the store is closed.
+func (s *Store) Heartbeat(ctx context.Context, id store.Instance, lease time.Duration) error {
+	return s.do(ctx, func(w *writer) error {
+		if id.None() {
+			return store.ErrInstance
+		}
+		if err := w.lapse(); err != nil {
+			return err
+		}
+		i, err := w.instance(id)
+		if err != nil {
+			return err
+		}
+		switch i.state {
+		case lapsed, ended:
+			return store.ErrInstance
+		case unleased:
+			i.state = leased
+			w.leased = append(w.leased, i)
+			if err := w.settleOwned(i); err != nil { // what it was given before
+				return err
+			}
+		case leased:
+		}
+		i.until = time.Now().Add(lease)
+		w.due(i.until)
+		return w.saveInstance(i)
+	})
+}
+
+// settleOwned settles what an instance owns, after its first lease has begun.
+func (w *writer) settleOwned(i *instance) error {
+	m := move{of: i}
+	for !m.over {
+		if err := w.step(&m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Release implements [store.Store].
+func (s *Store) Release(ctx context.Context, id store.Instance, held []store.Held) error {
+	return s.do(ctx, func(w *writer) error {
+		for _, h := range held {
+			e, err := w.find(h.Key)
+			if err != nil {
+				return err
+			}
+			if e == nil || e.owner == nil || e.fence().Owner != id || e.epoch != h.Epoch {
+				continue
+			}
+			e.owner, e.released, e.claim = nil, true, 0
+			w.settle(e)
+			if err := w.save(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// End implements [store.Store].
+func (s *Store) End(ctx context.Context, id store.Instance) error {
+	return s.do(ctx, func(w *writer) error {
+		i, err := w.instance(id)
+		if i == nil || err != nil || i.state == ended {
+			return err
+		}
+		return w.endLease(i, ended)
+	})
+}
+
+// lapse ends the leases whose time is up.
+func (w *writer) lapse() error {
+	now := time.Now()
+	for _, i := range slices.Clone(w.leased) {
+		if !i.until.After(now) {
+			if err := w.endLease(i, lapsed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endLease lets others claim what the instance drives, and take the tasks that it does.
+func (w *writer) endLease(i *instance, state leaseState) error {
+	i.state = state
+	w.leased = slices.DeleteFunc(w.leased, func(other *instance) bool { return other == i })
+	if err := w.saveInstance(i); err != nil {
+		return err
+	}
+	w.moving = append(w.moving, &move{of: i})
+	if err := w.move(); err != nil {
+		return err
+	}
+	return w.putAllBack(i, state == lapsed)
+}
+
+// endPredecessors ends the leases of other incarnations of the instance's node.
+func (w *writer) endPredecessors(i *instance) error {
+	if i.Node == "" {
+		return nil
+	}
+	for _, other := range slices.Clone(w.leased) {
+		if other != i && other.Node == i.Node {
+			if err := w.endLease(other, lapsed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// move is the way of what an instance without a lease owns to where it can be claimed, in
+// steps: it may be much. It begins anew when the store is opened.
+type move struct {
+	of    *instance
+	after int64 // the number of the execution that it has come to
+	over  bool
+}
+
+// inStep bounds how many executions one step moves.
+const inStep = 256
+
+// move makes one step of all that is to be moved.
+func (w *writer) move() error {
+	for _, m := range slices.Clone(w.moving) {
+		if err := w.step(m); err != nil {
+			return err
+		}
+	}
+	w.moving = slices.DeleteFunc(w.moving, func(m *move) bool { return m.over })
+	return nil
+}
+
+func (w *writer) step(m *move) error {
+	var list []int64
+	err := w.conn.query(ownedAfter, func(row []driver.Value) error {
+		list = append(list, asInt(row[0]))
+		return nil
+	}, m.of.number, m.after, int64(inStep))
+	if err != nil {
+		return err
+	}
+	m.over = len(list) < inStep
+	for _, seq := range list {
+		m.after = seq
+		e, err := w.findBySeq(seq)
+		if err != nil {
+			return err
+		}
+		if e == nil { // it has expired
+			continue
+		}
+		if m.of.state == ended {
+			e.owner, e.released, e.claim = nil, true, 0
+		}
+		before := e.ready
+		w.settle(e)
+		if e.ready.Equal(before) && m.of.state != ended {
+			continue
+		}
+		if err := w.save(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
