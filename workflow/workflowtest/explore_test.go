@@ -53,27 +53,29 @@ func order(last func(ctx *steps.Context) error) func(t testing.TB, dir string) w
 
 var inOrder = []string{"open", "reserve-1", "reserve-2", "pay"}
 
+func wantDone(t testing.TB, dir string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+	workflowtest.ReadLedger(t, dir).Done(t, "x", inOrder...)
+}
+
+func wantUndone(t testing.TB, dir string, err error) {
+	t.Helper()
+	if !errors.Is(err, errBoom) {
+		t.Error(err)
+	}
+	workflowtest.ReadLedger(t, dir).Undone(t, "x", inOrder...)
+}
+
 func TestWorkflowThatSucceedsIsDoneWhereverItsProcessDies(t *testing.T) {
-	workflowtest.Explore(t, workflowtest.Subject{
-		Program: order(succeeds),
-		Check: func(t testing.TB, dir string, err error) {
-			if err != nil {
-				t.Error(err)
-			}
-			workflowtest.ReadLedger(t, dir).Done(t, "x", inOrder...)
-		},
-	})
+	workflowtest.Explore(t, workflowtest.Subject{Program: order(succeeds), Check: wantDone})
 }
 
 func TestWorkflowThatFailsIsUndoneWhereverItsProcessDies(t *testing.T) {
 	workflowtest.Explore(t, workflowtest.Subject{
-		Program: order(func(*steps.Context) error { return steps.Permanent(errBoom) }),
-		Check: func(t testing.TB, dir string, err error) {
-			if !errors.Is(err, errBoom) {
-				t.Error(err)
-			}
-			workflowtest.ReadLedger(t, dir).Undone(t, "x", inOrder...)
-		},
+		Program: order(func(*steps.Context) error { return steps.Permanent(errBoom) }), Check: wantUndone,
 	})
 }
 

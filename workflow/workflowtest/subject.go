@@ -13,7 +13,7 @@ import (
 
 // DefaultLease is the lease of the engines, and so how long the next process waits for
 // what a dead one had, at most.
-const DefaultLease = 100 * time.Millisecond
+const DefaultLease = time.Second
 
 // Subject is what is explored. Program and Check are required.
 type Subject struct {
