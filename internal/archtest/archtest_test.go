@@ -31,6 +31,7 @@ func TestTheCheckFindsWhatIsForbidden(t *testing.T) {
 		"an internal package":                 {ImportPath: m + "/steps", Imports: []string{m + "/internal/engine"}},
 		"a third party":                       {ImportPath: m + "/locking", Imports: []string{"github.com/redis/go-redis/v9"}},
 		"fx outside lockstepfx":               {ImportPath: m + "/workflow", Imports: []string{"go.uber.org/fx"}},
+		"a database":                          {ImportPath: m + "/store/storemem", Imports: []string{"modernc.org/sqlite"}},
 		"fx in a test":                        {ImportPath: m + "/workflow", TestImports: []string{"go.uber.org/fx"}},
 		"an internal one in the root's tests": {ImportPath: m, TestImports: []string{m + "/internal/engine"}},
 		"an internal one in an example":       {ImportPath: m + "/examples/x", Imports: []string{m + "/internal/plan"}},
@@ -45,10 +46,10 @@ func TestTheCheckFindsWhatIsForbidden(t *testing.T) {
 	}
 }
 
-func TestNothingThatWorkflowsNeedImportsFx(t *testing.T) {
+func TestNothingThatWorkflowsNeedImportsFxOrADatabase(t *testing.T) {
 	out := run(t, "go", "list", "-deps", "./workflow")
 	for dep := range strings.Lines(out) {
-		if strings.HasPrefix(dep, "go.uber.org/") {
+		if strings.HasPrefix(dep, "go.uber.org/") || strings.HasPrefix(dep, "modernc.org/") {
 			t.Errorf("workflow depends on %s", dep)
 		}
 	}

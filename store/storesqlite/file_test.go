@@ -282,6 +282,18 @@ func TestWhileAnotherProgramWritesCallsAreToldSoAndGoOnAfterIt(t *testing.T) {
 	put(t, s, x)
 }
 
+func TestAStoreThatIsClosedIsOneFileBesideItsLock(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := opened(t, path, Config{})
+	put(t, s, created(t, s, "x"))
+	closed(t, s)
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 2 || entries[0].Name() != filepath.Base(path) || entries[1].Name() != filepath.Base(path)+".lock" {
+		t.Errorf("there are %v, %v", entries, err)
+	}
+}
+
 func TestAFolderThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
 	_, err := Open(filepath.Join(t.TempDir(), "missing", "executions.db"), Config{})
