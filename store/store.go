@@ -18,7 +18,8 @@ import (
 // effect once. Where that has a limit, the method or its argument says so.
 //
 // What is kept of one execution is read and written as a whole: nobody sees a part of
-// a write. Leases are apart from the executions: only [Store.Claim] looks at them.
+// a write. Leases are apart from the executions: only [Store.Create] and [Store.Claim] look
+// at them.
 //
 // An implementation is right when it passes the suite in package storetest.
 type Store interface {
@@ -29,7 +30,9 @@ type Store interface {
 	// names, unless there is one with its key; then it changes nothing and returns that
 	// one. A new execution has the epoch and revision 1. When the one that is there has
 	// the same RunUID, the call is a repetition, and is answered as if there had been
-	// none.
+	// none. Where there is none, and the owner is not nobody and has no lease, nothing is
+	// added, and [ErrInstance] returned: there may have been one that others have driven
+	// to its end since.
 	Create(ctx context.Context, x *Snapshot) (existing *Snapshot, err error)
 
 	// Commit makes each of the writes, atomically, and apart from the others; no two

@@ -26,7 +26,9 @@ var (
 	// ended by its deadline, and is matched by the execution's error.
 	ErrDeadline = engine.ErrDeadline
 	// ErrLostLease is the cause that ends the contexts of steps when nothing was heard
-	// of the store for the engine's lease: another instance may go on with them.
+	// of the store for the engine's lease: another instance may go on with them. It is
+	// matched by the error of whoever starts an execution when the store has refused it for
+	// that reason; the engine then stops as if it had found it out by itself.
 	ErrLostLease = engine.ErrLostLease
 	// ErrIDConflict means that an execution id is in use with another input.
 	ErrIDConflict = engine.ErrIDConflict

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
@@ -71,6 +72,9 @@ func (e *Engine) insert(ctx context.Context, x *store.Snapshot) (existing *store
 		switch {
 		case err == nil, errors.Is(err, store.ErrClosed):
 			return existing, err
+		case errors.Is(err, store.ErrInstance): // and never will have one again
+			e.loseLease(err)
+			return nil, fmt.Errorf("%w: %w", ErrLostLease, err)
 		case attempt == commitAttempts, ctx.Err() != nil, e.base.Err() != nil:
 			e.doubt(x.Key)
 			return nil, err

@@ -91,6 +91,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	running bool
+	lost    bool // its lease
 	runs    map[store.Key]*Run
 	// interrupted has the keys of the runs that a stop left unfinished.
 	interrupted []store.Key

@@ -77,12 +77,17 @@ func (e *Engine) keepLease(until time.Time) {
 	}
 }
 
-// loseLease ends everything that the engine runs: others may go on with it.
+// loseLease ends everything that the engine runs: others may go on with it. It does so
+// once: a heartbeat finds it out, and so does whoever creates an execution.
 func (e *Engine) loseLease(cause error) {
-	e.cfg.Logger.Error("workflow: the engine has lost its lease: what it runs is left to others", "instance", e.me.String(), "error", cause)
 	e.mu.Lock()
-	e.running = false
+	before := e.lost
+	e.running, e.lost = false, true
 	e.mu.Unlock()
+	if before {
+		return
+	}
+	e.cfg.Logger.Error("workflow: the engine has lost its lease: what it runs is left to others", "instance", e.me.String(), "error", cause)
 	e.interrupt(ErrLostLease)
 }
 

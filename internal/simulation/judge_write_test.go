@@ -21,8 +21,8 @@ func (w *world) created(c *conn, e *execution) {
 		}
 	}
 	m.name = w.name(e.Key)
-	if w.orphan(e) {
-		w.logf("JUDGE", "%s is begun once more by %s, which has no lease", m.name, c.in.name)
+	if !e.Owner.None() && !w.store.lives(e.Owner) {
+		w.faultf("I2: %s is created by %s, whose lease is over", m.name, c.in.name)
 	}
 	w.uids[e.RunUID] = m.name
 	e.seen = m

@@ -20,7 +20,7 @@ var kinds = func() (list []string) {
 		"a request comes again late", "a message takes long", "an instance is cut off", "an instance freezes",
 		"a heartbeat gets no answer", "a notice is lost", "a notice comes twice", "the clock of the store jumps forward",
 		"the clock of the store jumps back", "an instance is stopped", "an instance loses its lease", "a lock is forgotten", "a lock is taken by force",
-		"a write of a stale owner is refused",
+		"a write of a stale owner is refused", "an execution is refused to an instance without a lease",
 		// What is asked from outside.
 		"cancel", "resume", "a result comes from outside", "a failure comes from outside",
 		// What comes of it.

@@ -8,11 +8,6 @@ const (
 	// before that: the provider cannot tell the late request from a new one. Each time that
 	// it is the ticket's turn, others wait until the offer has lapsed.
 	ghosts = "tickets that nobody waits by any more"
-	// An instance that has stood still for longer than its lease, and does not know it yet,
-	// starts a child that others have been through with and have forgotten. The store
-	// fences writes, but what it creates it compares with nothing: it would have to refuse
-	// an owner that has no lease.
-	orphans = "children that were begun once more by an instance without a lease"
 )
 
 // A guard that shares a lock which a step before it had left to the execution does not
@@ -26,22 +21,6 @@ func (m *mirror) lostBelow(key string) bool {
 		m.w.known[shared]++
 	}
 	return m.dropped[key]
-}
-
-// orphan says that an execution is a child which was there before, and is created by an
-// instance without a lease. Such a history is not judged any further.
-func (w *world) orphan(e *execution) bool {
-	if e.Parent == nil || w.store.lives(e.Owner) {
-		return false
-	}
-	for _, m := range w.mirrors {
-		if m.gone && m.x.Key == e.Key {
-			w.known[orphans]++
-			w.void = true
-			return true
-		}
-	}
-	return false
 }
 
 // ghost says that no execution waits by a ticket, and counts it.

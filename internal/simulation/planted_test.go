@@ -26,7 +26,8 @@ var plants = map[string]struct {
 	"a write that is acknowledged and lost": {func(w *world) {
 		w.store.broken.loses = func(f fate) bool { return f.is("lost write", 0.01) }
 	}, "I3: .* no durable write"},
-	"a store that gives what lives to others": {func(w *world) { w.store.broken.hasty = true }, "I2: .* whose lease is not over"},
+	"a store that lets an instance without a lease create": {func(w *world) { w.store.broken.lax = true }, "I2: .* is created by .*, whose lease is over"},
+	"a store that gives what lives to others":              {func(w *world) { w.store.broken.hasty = true }, "I2: .* whose lease is not over"},
 }
 
 func TestFaultsOfTheStoreAreFoundWithinAMinute(t *testing.T) {

@@ -26,6 +26,7 @@ type server struct {
 type brokenStore struct {
 	noEpoch bool              // writes are not compared with the epoch and the owner
 	loses   func(f fate) bool // writes that are acknowledged, and not made
+	lax     bool              // who has no lease creates all the same
 	hasty   bool              // what an instance has is given to others before its lease is over
 }
 
@@ -79,6 +80,10 @@ func (s *server) create(c *conn, x *store.Snapshot) (*store.Snapshot, error) {
 			return nil, nil
 		}
 		return s.snapshot(e), nil
+	}
+	if !x.Owner.None() && !s.lives(x.Owner) && !s.broken.lax {
+		s.w.tally.note("an execution is refused to an instance without a lease")
+		return nil, store.ErrInstance
 	}
 	e := &execution{Identity: x.Identity, Fence: x.Fence, Head: x.Head, cells: map[store.CellID][]byte{}}
 	e.Input = bytes.Clone(x.Input)

@@ -33,7 +33,6 @@ type world struct {
 	tally         tally
 	deaths        int
 	isOver        bool
-	void          bool // what is known has happened, and it is not judged any further
 
 	// unanswered says which calls get no answer, beside those of the profile.
 	unanswered func(r request) bool
@@ -52,9 +51,6 @@ type world struct {
 
 // faultf notes that something is not as it must be. It requires mu.
 func (w *world) faultf(format string, args ...any) {
-	if w.void {
-		return
-	}
 	text := fmt.Sprintf(format, args...)
 	w.logf("JUDGE", "%s", text)
 	w.faults = append(w.faults, text)

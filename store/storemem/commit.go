@@ -28,6 +28,10 @@ func (s *Store) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot,
 		own(&existing)
 		return &existing, nil
 	}
+	if !x.Owner.None() && !s.leases(x.Owner) {
+		s.leave()
+		return nil, store.ErrInstance
+	}
 	s.add(e, x.Owner, given)
 	s.leave()
 	return nil, nil //nolint:nilnil // as above

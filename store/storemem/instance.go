@@ -33,6 +33,12 @@ const (
 // drives says that the instance has a lease. Nobody has none.
 func (i *instance) drives() bool { return i != nil && i.state == leased }
 
+// leases says that an instance has a lease at this moment.
+func (s *Store) leases(id store.Instance) bool {
+	i := s.instances[id]
+	return i.drives() && i.until.After(time.Now())
+}
+
 // instance returns nil for nobody.
 func (s *Store) instance(id store.Instance) *instance {
 	if id.None() {

@@ -119,12 +119,16 @@ func (m *model) create(id string) {
 		x.fence.Owner = m.drawInstance()
 	}
 	m.x[id] = x
+	refused := !x.fence.Owner.None() && !m.lives(x.fence.Owner)
 	existing, err := m.s.Create(m.Context(), &store.Snapshot{
 		Identity: store.Identity{Key: m.key(id), RunUID: x.run, Fingerprint: x.plan.Fingerprint, CreatedAt: m.now()},
 		Fence:    x.fence, Head: x.head,
 	})
-	if existing != nil || err != nil {
-		m.Fatalf("create of %s: %v, %v", id, existing, err)
+	if existing != nil || errors.Is(err, store.ErrInstance) != refused || err != nil && !refused {
+		m.Fatalf("create of %s: %v, %v, refused: %t", id, existing, err, refused)
+	}
+	if refused {
+		delete(m.x, id)
 	}
 }
 

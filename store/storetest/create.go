@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -79,6 +80,50 @@ func createCases() []storeCase {
 			rule: "workflow and id may hold any bytes, and two keys that differ at all are two",
 			why:  "I9: keys that run together are one execution where two were asked for",
 			run:  anyBytesMakeAKey,
+		},
+		{
+			name: "CreatorHasALease",
+			rule: "a create whose owner never had a lease, or whose lease has lapsed or was ended, is refused and adds nothing",
+			why:  "I1: one that has stood still begins a child once more that others have been through with, and have forgotten",
+			run: func(r *rig) {
+				lost, _ := r.lapsing("lost")
+				ended := r.instance("ended")
+				r.end(ended)
+				r.pass(2 * r.lease())
+				for what, i := range map[string]store.Instance{"that never had a lease": r.unleased("new"), "whose lease has lapsed": lost, "that was ended": ended} {
+					x := r.fresh("x")
+					x.Owner = i
+					if existing, err := r.s.Create(r.ctx, x); existing != nil || !errors.Is(err, store.ErrInstance) {
+						r.Errorf("Create by one %s: %v, %v; want ErrInstance", what, existing, err)
+					}
+					if _, err := r.s.Load(r.ctx, x.Key); !errors.Is(err, store.ErrNotFound) {
+						r.Errorf("after a create by one %s was refused: %v, want ErrNotFound", what, err)
+					}
+				}
+				r.make("x") // by one that has a lease
+			},
+		},
+		{
+			name: "WhatIsThereIsAnsweredWithoutALease",
+			rule: "of an execution that is there a create tells, be it repeated or another's, also when its owner has no lease",
+			why:  "I2: its answer was lost, and it is what it was; I9: whoever asks for the key gets that execution",
+			run: func(r *rig) {
+				lost, _ := r.lapsing("lost")
+				given := r.fresh("x")
+				given.Owner = lost
+				r.create(given)
+				want := r.load(given.Key)
+				r.pass(2 * r.lease())
+				r.create(given)
+				other := r.fresh("x")
+				other.Owner = lost
+				existing, err := r.s.Create(r.ctx, other)
+				if err != nil {
+					r.Fatal(err)
+				}
+				r.same("what Create returned", existing, want)
+				r.same("what is loaded", r.load(given.Key), want)
+			},
 		},
 		{
 			name: "CreatedByNobodyWaitsUntilItIsDue",

@@ -357,21 +357,6 @@ func ownerMutants() []mutant {
 		{name: "leases are short", cases: []string{"LapsedIsClaimed", "HeartbeatRenews"}, wrap: onLease(func(d time.Duration) time.Duration { return d / 4 })},
 		{name: "all owners are clean", cases: []string{"LapsedIsClaimed", "PredecessorsAreClaimedAtOnce", "ReopenedHasAll"}, wrap: uncleanIs(false)},
 		{name: "no owner is clean", cases: []string{"EndReleasesAtOnce", "UncleanIsWhoDidNotLetGo"}, wrap: uncleanIs(true)},
-		{
-			name: "to have an execution is to live", cases: []string{"OwnerWithoutALeaseHasLapsed"},
-			wrap: func(s store.Store) store.Store {
-				return onCreate(func(x *store.Snapshot) { _ = s.Heartbeat(ctx, x.Owner, forLong) })(s)
-			},
-		},
-		{
-			name: "an instance begins with nothing", cases: []string{"LeaseMakesAnOwner"},
-			wrap: func(s store.Store) store.Store {
-				return &faulty{Store: s, heartbeat: func(ctx context.Context, i store.Instance, lease time.Duration) error {
-					letAllGo(s, slices.DeleteFunc(everything(s), func(x store.Snapshot) bool { return x.Owner != i }))
-					return s.Heartbeat(ctx, i, lease)
-				}}
-			},
-		},
 		{name: "End does nothing", cases: []string{"EndReleasesAtOnce", "EndedOwnsNothing", "EndIsForGood", "ClaimWithoutALease", "LeasesAreApart"}, wrap: endDoesNothing},
 		{
 			name: "End leaves what is not due", cases: []string{"EndReleasesAtOnce"},

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,6 +60,46 @@ func createMutants() []mutant {
 				return &faulty{Store: s, create: func(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
 					if existing, err := s.Load(ctx, x.Key); err == nil {
 						return existing, nil
+					}
+					return s.Create(ctx, x)
+				}}
+			},
+		},
+		{
+			name: "whoever creates has a lease", cases: []string{"CreatorHasALease"},
+			wrap: func(s store.Store) store.Store {
+				return &faulty{Store: s, create: func(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+					existing, err := s.Create(ctx, x)
+					if errors.Is(err, store.ErrInstance) {
+						free := *x
+						free.Owner = store.Instance{}
+						return s.Create(ctx, &free)
+					}
+					return existing, err
+				}}
+			},
+		},
+		{
+			name: "a create is refused when it was made", cases: []string{"CreatorHasALease"},
+			wrap: func(s store.Store) store.Store {
+				return &faulty{Store: s, create: func(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+					existing, err := s.Create(ctx, x)
+					if errors.Is(err, store.ErrInstance) {
+						free := *x
+						free.Owner = store.Instance{}
+						_, _ = s.Create(ctx, &free)
+					}
+					return existing, err
+				}}
+			},
+		},
+		{
+			name: "only the living are told of what is there", cases: []string{"WhatIsThereIsAnsweredWithoutALease"},
+			wrap: func(s store.Store) store.Store {
+				return &faulty{Store: s, create: func(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+					c := store.Claim{Instance: x.Owner, Keys: []store.Key{{ID: "none"}}}
+					if _, err := s.Claim(ctx, c); err != nil && !x.Owner.None() {
+						return nil, err
 					}
 					return s.Create(ctx, x)
 				}}

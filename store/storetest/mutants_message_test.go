@@ -225,7 +225,7 @@ func messageMutants() []mutant {
 			},
 		},
 		{
-			name: "nothing is unread", cases: []string{"UnreadAreOwnedWithMessages", "LeaseMakesAnOwner"},
+			name: "nothing is unread", cases: []string{"UnreadAreOwnedWithMessages"},
 			wrap: func(s store.Store) store.Store {
 				return &faulty{Store: s, unread: func(context.Context, store.Instance) ([]store.Key, error) { return nil, nil }}
 			},

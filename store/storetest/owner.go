@@ -29,35 +29,6 @@ func ownerCases() []storeCase {
 			},
 		},
 		{
-			name: "OwnerWithoutALeaseHasLapsed",
-			rule: "an execution of an instance that has never had a lease, or whose lease had lapsed before it had the execution, is claimed",
-			why:  "I8: whoever creates one and dies is not waited for",
-			run: func(r *rig) {
-				r.make("never", ownedBy(r.unleased("new")))
-				lost, _ := r.lapsing("lost")
-				r.pass(2 * r.lease())
-				x := r.make("late", ownedBy(lost))
-				got := r.claimEventually(r.asking(r.me), x)
-				if _, ok := got["never"]; !ok {
-					r.Errorf("the execution of one that never had a lease was not claimed")
-				}
-			},
-		},
-		{
-			name: "LeaseMakesAnOwner",
-			rule: "an execution that was given to an instance before its first lease is its own from then on",
-			why:  "I2: it may be driven by the instance",
-			run: func(r *rig) {
-				i := r.unleased("new")
-				x := r.make("x", ownedBy(i))
-				r.deliver(x.Key, "m")
-				r.beat(i, forLong)
-				r.wantClaimed("of what has an owner", r.asking(r.me))
-				r.wantUnread("with its first lease", i, "x")
-				r.put(r.write(x))
-			},
-		},
-		{
 			name: "EndReleasesAtOnce",
 			rule: "when an instance is ended all that it owns is claimed at once, of a clean owner",
 			why:  "I8: a clean stop costs no lease; I11: it is no death",
