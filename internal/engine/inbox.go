@@ -134,6 +134,7 @@ func (r *Run) readInbox() error {
 		}
 		i = 0 // what was early may be due now
 	}
+	r.doze()
 	return nil
 }
 

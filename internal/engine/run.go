@@ -197,6 +197,7 @@ func (woke) handle(r *Run) error {
 		if r.wait(); dozing {
 			return r.rest()
 		}
+		r.doze()
 		return nil
 	}
 	return r.happen(machine.Woken{})

@@ -1,0 +1,67 @@
+package workflow_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/container"
+	"github.com/lockstep-dev/lockstep/locking"
+	"github.com/lockstep-dev/lockstep/store"
+	"github.com/lockstep-dev/lockstep/workflow"
+)
+
+// restOn is rest on the store that wrap makes of a durable one.
+func restOn(t *testing.T, wrap func(store.Store) store.Store, w *workflow.Workflow[string, string], others ...workflow.Definition) *resting {
+	t.Helper()
+	s := newInstances(t, append([]workflow.Definition{w}, others...)...)
+	c := container.New()
+	container.MustRegister(c, locking.ServiceKey, s.locks)
+	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: wrap(&mortal{Store: s.store}), Container: c, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, e.Start(t.Context()))
+	t.Cleanup(func() { _ = e.Stop(context.Background()) })
+	beginOn(t, e, w, "-", workflow.WithExecutionID("x"))
+	synctest.Wait()
+	return &resting{t, s.store, e, w, "x"}
+}
+
+func TestMessageThatIsOfNoUseKeepsNobodyFromResting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		r := rest(t, inTurn(d.async("s"), d.async("late")))
+		ref := <-d.refs
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, ref, "out"))
+		late := <-d.refs
+		time.Sleep(time.Hour)
+		r.wantOwner(false)
+		if err := workflow.CompleteStep(t.Context(), r.engine, ref, "again"); !errors.Is(err, workflow.ErrUnfit) {
+			t.Error(err)
+		}
+		r.wantOwner(true)
+		time.Sleep(workflow.DefaultRestAfter)
+		r.wantOwner(false)
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, late, "end"))
+		r.wantEnd("end", nil)
+	})
+}
+
+func TestErrandThatHadToBeTriedAgainKeepsNobodyFromResting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		child := workflow.New("child", func(b builder, in value) value {
+			workflow.Sleep(b, time.Hour)
+			return workflow.Do(b, doing(&j, "c"), in)
+		})
+		w := workflow.New("w", func(b builder, in value) value { return workflow.Call(b, child, in) })
+		r := restOn(t, func(s store.Store) store.Store { return &forgetful{Store: s, workflow: "child"} }, w, child)
+		time.Sleep(time.Minute)
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		r.wantEnd("-c", nil)
+	})
+}
