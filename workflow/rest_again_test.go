@@ -65,3 +65,22 @@ func TestErrandThatHadToBeTriedAgainKeepsNobodyFromResting(t *testing.T) {
 		r.wantEnd("-c", nil)
 	})
 }
+
+func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		r := rest(t, workflow.New("w", func(b builder, in value) value {
+			workflow.Sleep(b, time.Hour)
+			v := workflow.Guard(b, workflow.Const(b, "k"), func(b builder) value { return workflow.Do(b, doing(&j, "a"), in) })
+			workflow.Sleep(b, time.Hour)
+			return v
+		}))
+		time.Sleep(time.Minute)
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		j.want(t, "do a(-)")
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		r.wantEnd("-a", nil)
+	})
+}
