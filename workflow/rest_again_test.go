@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,5 +83,45 @@ func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 		r.wantOwner(false)
 		time.Sleep(time.Hour)
 		r.wantEnd("-a", nil)
+	})
+}
+
+// ahead is a store whose clock is ahead of its users'.
+type ahead struct {
+	store.Store
+
+	by     time.Duration
+	claims atomic.Int32
+}
+
+func (a *ahead) Commit(ctx context.Context, writes []store.Write) []error {
+	for i := range writes {
+		if at := &writes[i].Head.DueAt; !at.IsZero() {
+			*at = at.Add(-a.by)
+		}
+	}
+	return a.Store.Commit(ctx, writes)
+}
+
+func (a *ahead) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+	got, err := a.Store.Claim(ctx, c)
+	if a.claims.Add(int32(len(got))) > 1000 {
+		<-ctx.Done() // it would go on for good, since no time passes
+		return nil, ctx.Err()
+	}
+	return got, err
+}
+
+func TestWhatIsDueByTheStoresClockAloneIsNotLetGoAndClaimedWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		a := &ahead{by: time.Minute}
+		r := restOn(t, func(s store.Store) store.Store { a.Store = s; return a }, longSleep(&j, time.Hour))
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		if n := a.claims.Load(); n > 20 {
+			t.Errorf("it was claimed %d times", n)
+		}
+		r.wantEnd("-ab", nil)
 	})
 }
