@@ -2,7 +2,6 @@ package workflow_test
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/lockstep-dev/lockstep/container"
 	"github.com/lockstep-dev/lockstep/locking"
+	"github.com/lockstep-dev/lockstep/steps"
 	"github.com/lockstep-dev/lockstep/store"
 	"github.com/lockstep-dev/lockstep/workflow"
 )
@@ -31,42 +31,6 @@ func restOn(t *testing.T, wrap func(store.Store) store.Store, w *workflow.Workfl
 	return &resting{t, s.store, e, w, "x"}
 }
 
-func TestMessageThatIsOfNoUseKeepsNobodyFromResting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDesk()
-		r := rest(t, inTurn(d.async("s"), d.async("late")))
-		ref := <-d.refs
-		wants(t, workflow.CompleteStep(t.Context(), r.engine, ref, "out"))
-		late := <-d.refs
-		time.Sleep(time.Hour)
-		r.wantOwner(false)
-		if err := workflow.CompleteStep(t.Context(), r.engine, ref, "again"); !errors.Is(err, workflow.ErrUnfit) {
-			t.Error(err)
-		}
-		r.wantOwner(true)
-		time.Sleep(workflow.DefaultRestAfter)
-		r.wantOwner(false)
-		wants(t, workflow.CompleteStep(t.Context(), r.engine, late, "end"))
-		r.wantEnd("end", nil)
-	})
-}
-
-func TestErrandThatHadToBeTriedAgainKeepsNobodyFromResting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var j journal
-		child := workflow.New("child", func(b builder, in value) value {
-			workflow.Sleep(b, time.Hour)
-			return workflow.Do(b, doing(&j, "c"), in)
-		})
-		w := workflow.New("w", func(b builder, in value) value { return workflow.Call(b, child, in) })
-		r := restOn(t, func(s store.Store) store.Store { return &forgetful{Store: s, workflow: "child"} }, w, child)
-		time.Sleep(time.Minute)
-		r.wantOwner(false)
-		time.Sleep(time.Hour)
-		r.wantEnd("-c", nil)
-	})
-}
-
 func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
@@ -83,6 +47,42 @@ func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 		r.wantOwner(false)
 		time.Sleep(time.Hour)
 		r.wantEnd("-a", nil)
+	})
+}
+
+func TestMessageIsNotUnfitThatTheNextOwnerHandles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		busy := make(chan struct{})
+		stubborn := body(d.journal, "stubborn", func(*steps.Context) error { <-busy; return nil })
+		s := newInstances(t, workflow.New("w", func(b builder, in value) value {
+			v, _ := workflow.Parallel2(b,
+				func(b builder) value { return workflow.Do(b, d.async("s"), in) },
+				func(b builder) value { return workflow.Do(b, stubborn, in) })
+			return v
+		}))
+		w := s.set[0].(*workflow.Workflow[string, string])
+		one, _ := s.start()
+		beginOn(t, one, w, "-", workflow.WithExecutionID("x"))
+		ref := <-d.refs
+		synctest.Wait()
+		stopped := make(chan struct{})
+		go func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = one.Stop(ctx)
+			close(stopped)
+		}()
+		synctest.Wait()
+		if err := workflow.CompleteStep(t.Context(), one, ref, "out"); err != nil {
+			t.Error(err)
+		}
+		close(busy)
+		<-stopped
+		two, _ := s.start()
+		if out, err := result(t, two, w); out != "out" || err != nil {
+			t.Errorf("%q, %v", out, err)
+		}
 	})
 }
 
