@@ -32,11 +32,17 @@ func (r *Run) settle() error {
 	if r.s.Unsettled {
 		return nil // it is tried again
 	}
-	for _, w := range r.claims { // what they got has been given back
-		r.e.helpers.Go(func() { r.e.cancelAgain(w) })
-	}
+	r.cancelClaims()
 	r.end(nil)
 	return nil
+}
+
+// cancelClaims ends the waits once more that have got locks. It is for a run that ends:
+// what they got has been given back.
+func (r *Run) cancelClaims() {
+	for _, w := range r.claims {
+		r.e.helpers.Go(func() { r.e.cancelAgain(w) })
+	}
 }
 
 // runErrands answers whether one was done.

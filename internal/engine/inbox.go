@@ -46,11 +46,14 @@ func (m sent) handle(r *Run) error {
 }
 
 func (m sent) tooLate(r *Run) {
-	if errors.Is(r.err, errRests) { // whoever claims it now finds the message
+	switch {
+	case r.over && r.err == nil:
+		r.e.senders.tell(m.id, fmt.Errorf("%w: %s has ended", ErrUnfit, r.key))
+	case errors.Is(r.err, errRests): // whoever claims it now finds the message
 		time.AfterFunc(lookAgain, func() { r.e.senders.tell(m.id, nil) })
-		return
+	default: // so does whoever goes on with it when this engine does not
+		r.e.senders.tell(m.id, nil)
 	}
-	r.e.senders.tell(m.id, fmt.Errorf("%w: %s has ended", ErrUnfit, r.key))
 }
 
 // senders are those who want to know what has become of their messages. Whoever
@@ -134,6 +137,7 @@ func (r *Run) readInbox() error {
 		}
 		i = 0 // what was early may be due now
 	}
+	r.doze()
 	return nil
 }
 

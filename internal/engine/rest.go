@@ -23,7 +23,7 @@ var errRests = errors.New("workflow: the execution rests")
 // made.
 func (r *Run) mayRest() bool {
 	return r.e.rests() && r.waiting.Load() == 0 && !r.reading && len(r.inbox) == 0 &&
-		!r.flights.any() && len(r.guards) == 0 && len(r.claims) == 0 && len(r.lost) == 0 &&
+		!r.flights.any() && len(r.guards) == 0 && len(r.lost) == 0 &&
 		len(r.leaving.free)+len(r.leaving.lapse)+len(r.scopes.freeing) == 0 && r.s.Rests()
 }
 
@@ -65,6 +65,7 @@ func (r *Run) rest() error {
 // gone ends the run of an execution that was let go.
 func (r *Run) gone() {
 	r.e.turns.over(r, anywhere)
+	r.cancelClaims()
 	r.end(errRests)
 }
 

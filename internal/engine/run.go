@@ -198,6 +198,7 @@ func (woke) handle(r *Run) error {
 		if r.wait(); dozing {
 			return r.rest()
 		}
+		r.doze()
 		return nil
 	}
 	return r.happen(machine.Woken{})
@@ -207,58 +208,6 @@ func (woke) handle(r *Run) error {
 type interrupted struct{ cause error }
 
 func (m interrupted) handle(*Run) error { return m.cause }
-
-// adopted is mail: the execution was claimed.
-type adopted struct{ unclean bool }
-
-// early answers true for what comes before an execution that was claimed is ready for
-// it, and keeps it.
-func (r *Run) early(m mail) bool {
-	switch m.(type) {
-	case adopted, interrupted:
-		return false
-	}
-	r.held = append(r.held, m)
-	return true
-}
-
-// ready lets what has come early be handled next.
-func (r *Run) ready() {
-	r.claimed = false
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.mail = append(r.held, r.mail...)
-	r.held = nil
-}
-
-func (m adopted) handle(r *Run) error {
-	if r.scopes.root == nil {
-		r.open()
-	}
-	if r.s.State.Finished() {
-		r.ready()
-		if err := r.readInbox(); err != nil || !r.s.State.Finished() || r.over {
-			return err
-		}
-		return r.settle()
-	}
-	if err := r.takeOver(); err != nil {
-		r.e.cfg.Logger.Warn("workflow: the locks of an execution that was claimed could not be taken over; trying again",
-			"execution", r.key.String(), "error", err)
-		time.AfterFunc(lockPause, func() { r.post(m) })
-		return nil
-	}
-	r.ready()
-	// What is lost is lost before anything goes on; what follows from it is in what
-	// follows from the claim.
-	if len(r.lost) > 0 {
-		if _, err := r.decide(r.locksLost(r.lost, r.forced), time.Now()); err != nil {
-			return err
-		}
-		r.lost = nil
-	}
-	return r.happen(machine.Recovered{Unclean: m.unclean})
-}
 
 // open makes what a run needs that has its state.
 func (r *Run) open() {

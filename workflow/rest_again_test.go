@@ -1,0 +1,127 @@
+package workflow_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/container"
+	"github.com/lockstep-dev/lockstep/locking"
+	"github.com/lockstep-dev/lockstep/steps"
+	"github.com/lockstep-dev/lockstep/store"
+	"github.com/lockstep-dev/lockstep/workflow"
+)
+
+// restOn is rest on the store that wrap makes of a durable one.
+func restOn(t *testing.T, wrap func(store.Store) store.Store, w *workflow.Workflow[string, string], others ...workflow.Definition) *resting {
+	t.Helper()
+	s := newInstances(t, append([]workflow.Definition{w}, others...)...)
+	c := container.New()
+	container.MustRegister(c, locking.ServiceKey, s.locks)
+	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: wrap(&mortal{Store: s.store}), Container: c, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, e.Start(t.Context()))
+	t.Cleanup(func() { _ = e.Stop(context.Background()) })
+	beginOn(t, e, w, "-", workflow.WithExecutionID("x"))
+	synctest.Wait()
+	return &resting{t, s.store, e, w, "x"}
+}
+
+func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		r := rest(t, workflow.New("w", func(b builder, in value) value {
+			workflow.Sleep(b, time.Hour)
+			v := workflow.Guard(b, workflow.Const(b, "k"), func(b builder) value { return workflow.Do(b, doing(&j, "a"), in) })
+			workflow.Sleep(b, time.Hour)
+			return v
+		}))
+		time.Sleep(time.Minute)
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		j.want(t, "do a(-)")
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		r.wantEnd("-a", nil)
+	})
+}
+
+func TestMessageIsNotUnfitThatTheNextOwnerHandles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		busy := make(chan struct{})
+		stubborn := body(d.journal, "stubborn", func(*steps.Context) error { <-busy; return nil })
+		s := newInstances(t, workflow.New("w", func(b builder, in value) value {
+			v, _ := workflow.Parallel2(b,
+				func(b builder) value { return workflow.Do(b, d.async("s"), in) },
+				func(b builder) value { return workflow.Do(b, stubborn, in) })
+			return v
+		}))
+		w := s.set[0].(*workflow.Workflow[string, string])
+		one, _ := s.start()
+		beginOn(t, one, w, "-", workflow.WithExecutionID("x"))
+		ref := <-d.refs
+		synctest.Wait()
+		stopped := make(chan struct{})
+		go func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = one.Stop(ctx)
+			close(stopped)
+		}()
+		synctest.Wait()
+		if err := workflow.CompleteStep(t.Context(), one, ref, "out"); err != nil {
+			t.Error(err)
+		}
+		close(busy)
+		<-stopped
+		two, _ := s.start()
+		if out, err := result(t, two, w); out != "out" || err != nil {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
+}
+
+// ahead is a store whose clock is ahead of its users'.
+type ahead struct {
+	store.Store
+
+	by     time.Duration
+	claims atomic.Int32
+}
+
+func (a *ahead) Commit(ctx context.Context, writes []store.Write) []error {
+	for i := range writes {
+		if at := &writes[i].Head.DueAt; !at.IsZero() {
+			*at = at.Add(-a.by)
+		}
+	}
+	return a.Store.Commit(ctx, writes)
+}
+
+func (a *ahead) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+	got, err := a.Store.Claim(ctx, c)
+	if a.claims.Add(int32(len(got))) > 1000 {
+		<-ctx.Done() // it would go on for good, since no time passes
+		return nil, ctx.Err()
+	}
+	return got, err
+}
+
+func TestWhatIsDueByTheStoresClockAloneIsNotLetGoAndClaimedWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		a := &ahead{by: time.Minute}
+		r := restOn(t, func(s store.Store) store.Store { a.Store = s; return a }, longSleep(&j, time.Hour))
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		if n := a.claims.Load(); n > 20 {
+			t.Errorf("it was claimed %d times", n)
+		}
+		r.wantEnd("-ab", nil)
+	})
+}
