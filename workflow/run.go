@@ -60,6 +60,7 @@ func Run[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], inpu
 		var none Out
 		return none, err
 	}
+	defer run.Release()
 	h := Handle[Out]{e: e, run: run}
 	return h.Wait(ctx)
 }

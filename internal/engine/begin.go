@@ -61,19 +61,14 @@ func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 
 // admit registers a run, so that a stop waits for it.
 func (e *Engine) admit(p *plan.Plan, key store.Key) (*Run, error) {
-	m := &struct { // one piece of memory, made before everybody else has to wait for it
-		Run
-		s machine.State
-	}{}
-	m.init(e, p, key)
-	m.Run.s = &m.s
+	r := beginRun(e, p, key) // before everybody else has to wait for it
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.running {
 		return nil, ErrNotRunning
 	}
 	e.ended.Add(1)
-	return &m.Run, nil
+	return r, nil
 }
 
 // create writes the execution with all that follows from its beginning, and
@@ -180,7 +175,9 @@ func (r *Run) join(existing *store.Snapshot) error {
 	}
 	r.joined = true
 	r.e.mu.Lock()
-	r.first = r.e.runs[r.key]
+	if r.first = r.e.runs[r.key]; r.first != nil {
+		r.first.share()
+	}
 	r.e.mu.Unlock()
 	r.end(nil)
 	return nil

@@ -192,6 +192,7 @@ func (e *Engine) interrupt(cause error) {
 	e.mu.Lock()
 	runs := make([]*Run, 0, len(e.runs))
 	for _, r := range e.runs {
+		r.share()
 		runs = append(runs, r)
 	}
 	e.mu.Unlock()
@@ -208,7 +209,11 @@ func compareKeys(a, b store.Key) int {
 func (e *Engine) Find(key store.Key) *Run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.runs[key]
+	r := e.runs[key]
+	if r != nil {
+		r.share()
+	}
+	return r
 }
 
 // Forget lets a finished execution with a generated id go, once its result has

@@ -61,6 +61,8 @@ type Run struct {
 	wakeAt time.Time
 	place  int
 
+	holders holders
+
 	// room is memory for what every run has.
 	room struct {
 		mail     [2]mail
@@ -92,6 +94,7 @@ func (r *Run) Key() store.Key { return r.key }
 
 // post has something handled, in another goroutine.
 func (r *Run) post(m mail) {
+	r.share()
 	if r.take(m) {
 		r.e.workers.do(job{r: r})
 	}
@@ -118,8 +121,12 @@ func (r *Run) work() {
 		r.mu.Lock()
 		if len(r.mail) == 0 {
 			r.busy = false
+			over := r.over
 			r.mu.Unlock()
 			if next == nil {
+				if over {
+					r.drop()
+				}
 				return
 			}
 			if !r.take(next.fly()) {
@@ -132,10 +139,16 @@ func (r *Run) work() {
 		r.mail = slices.Delete(r.mail, 0, 1) // its memory is used again
 		r.mu.Unlock()
 		if next != nil { // it does not wait for what may ask a server
-			r.e.workers.do(job{r, next})
+			r.beside(next)
 		}
 		next = r.handle(m)
 	}
+}
+
+// beside has an attempt made in a goroutine of its own.
+func (r *Run) beside(f *flight) {
+	r.share()
+	r.e.workers.do(job{r, f})
 }
 
 // fly makes an attempt and handles what follows from it.

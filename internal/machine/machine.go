@@ -160,8 +160,8 @@ func (s *State) setFrame(id store.FrameID, rec store.Frame) {
 		s.frames = append(s.frames, &frame{})
 	}
 	f := s.frames[id]
-	if f.nodes == nil {
-		f.nodes = make([]node, 0, min(len(s.Plan.Sequences[rec.Sequence].Nodes), few))
+	if want := min(len(s.Plan.Sequences[rec.Sequence].Nodes), few); len(f.nodes) == 0 && cap(f.nodes) < want {
+		f.nodes = make([]node, 0, want)
 	}
 	if f.State != rec.State && (rec.State == store.FrameDone || rec.State == store.FrameUndone) {
 		s.ended = append(s.ended, id)

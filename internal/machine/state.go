@@ -72,6 +72,18 @@ func (s *State) Init(p *plan.Plan, id *store.Identity, fence store.Fence) {
 	s.Identity, s.Fence, s.State, s.Plan = *id, fence, store.NotStarted, p
 }
 
+// Reset makes a State zero again, for [State.Init], but for memory that every execution
+// needs.
+func (s *State) Reset() {
+	nodes := s.room.first.nodes
+	if cap(nodes) > few {
+		nodes = nil // it was one of many
+	}
+	clear(nodes)
+	*s = State{}
+	s.room.first.nodes = nodes[:0]
+}
+
 // Load returns the state that a store has kept. It returns an error that matches
 // [store.ErrRecord] when that cannot be of an execution of the plan.
 func Load(p *plan.Plan, x *store.Snapshot) (*State, error) {
