@@ -119,9 +119,9 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	if ctx.Done() != nil {
 		past = context.WithoutCancel(ctx)
 	}
-	h.e.inner.Forget(past, &store.Snapshot{Identity: *end.Identity, Head: *end.Head})
+	h.e.inner.Forget(past, &end)
 	if end.State != store.Done {
-		return out, newExecutionError(end)
+		return out, newExecutionError(&end)
 	}
 	if len(end.Output) == 0 && !isMaybe[Out]() {
 		return out, nil

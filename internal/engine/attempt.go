@@ -47,6 +47,9 @@ type graceOver struct{ f *flight }
 // launch makes a call of a step's body ready. The first of them is made by the
 // goroutine that has the run, once it has nothing else to do.
 func (r *Run) launch(c machine.StartAttempt) {
+	if r.e.base.Err() != nil {
+		return // an engine that stops starts nothing more
+	}
 	step, phase := r.plan.Nodes[c.Place.Node].Step, runctx.Phase(c.Phase)
 	key := r.s.PlaceKey(c.Place)
 	f := r.flights.fresh()
@@ -150,14 +153,13 @@ func (m *landing) handle(r *Run) error {
 // if it had.
 func (f *flight) ground() (cause error) {
 	f.given = true
-	cause = f.ctx.Cause()
+	cause = f.ctx.Finish()
 	if f.timeout != nil {
 		f.timeout.Stop()
 	}
 	if f.grace != nil {
 		f.grace.Stop()
 	}
-	f.ctx.Cancel(context.Canceled)
 	return cause
 }
 

@@ -42,7 +42,7 @@ func (o *Order) identity() []byte {
 func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 	generated := o.ID == ""
 	if generated {
-		u, err := uuid.NewV7()
+		u, err := e.ids.next()
 		if err != nil {
 			return nil, fmt.Errorf("workflow: generate an execution id: %w", err)
 		}
@@ -81,7 +81,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	}
 	id := store.Identity{
 		Key: r.key, RunUID: uid, Fingerprint: r.plan.Fingerprint,
-		Codec: r.e.cfg.Codec.Name(), Input: o.Input, InputHash: r.e.hash(o.identity()),
+		Codec: r.e.cfg.Codec.Name(), Input: o.Input, InputHash: r.e.hash(r.room.hash[:0], o.identity()),
 		Generated: generated, CreatedAt: now, Parent: o.Parent,
 	}
 	if o.Timeout > 0 {
@@ -112,6 +112,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	b := newBatch()
 	defer b.free()
 	x := &b.create
+	b.created = true
 	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
 	if x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more
@@ -183,8 +184,8 @@ func (r *Run) join(existing *store.Snapshot) error {
 	return nil
 }
 
-// hash is what tells inputs apart without keeping their text.
-func (e *Engine) hash(input []byte) []byte {
+// hash appends what tells inputs apart without keeping their text.
+func (e *Engine) hash(to, input []byte) []byte {
 	h, ok := e.macs.Get().(hash.Hash)
 	if !ok {
 		h = hmac.New(sha256.New, []byte(e.info.ID))
@@ -193,5 +194,5 @@ func (e *Engine) hash(input []byte) []byte {
 	h.Reset()
 	h.Write(e.hashed) // never fails, as hash.Hash says
 	h.Write(input)
-	return h.Sum(nil)
+	return h.Sum(to)
 }

@@ -79,6 +79,7 @@ type Engine struct {
 	workers   workers
 	turns     turns
 	macs      sync.Pool
+	ids       ids
 	hashed    []byte // before each input: the name of the codec
 	waits     waiters
 	tickets   tickets
@@ -218,15 +219,15 @@ func (e *Engine) Find(key store.Key) *Run {
 
 // Forget lets a finished execution with a generated id go, once its result has
 // been handed over. When that fails it goes with its retention.
-func (e *Engine) Forget(ctx context.Context, x *store.Snapshot) {
+func (e *Engine) Forget(ctx context.Context, x *End) {
 	if !x.Generated || x.State == store.Failed || x.Parent != nil {
 		return
 	}
 	e.unfetched.remove(x.Key)
-	e.forget(ctx, x)
+	e.forget(ctx, x.Identity)
 }
 
-func (e *Engine) forget(ctx context.Context, x *store.Snapshot) {
+func (e *Engine) forget(ctx context.Context, x *store.Identity) {
 	if err := e.cfg.Store.Forget(ctx, x.Key, x.RunUID); err != nil && !errors.Is(err, store.ErrClosed) {
 		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
 	}

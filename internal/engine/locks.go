@@ -95,8 +95,7 @@ func (r *Run) depart(list []runctx.Hold) {
 func (r *Run) settleLocks([]machine.Command) {
 	for _, f := range r.landing {
 		r.flights.remove(f)
-		n, _ := r.s.Node(f.start.Place)
-		if n.Invoke.Waits == store.WaitingForRetry || n.Compensate.Waits == store.WaitingForRetry {
+		if r.s.Pauses(f.start.Place) {
 			// A retry that is not immediate must not keep others waiting.
 			r.depart(f.ctx.Locks.Pause(f.first()))
 		} else {
@@ -106,7 +105,7 @@ func (r *Run) settleLocks([]machine.Command) {
 	}
 	r.landing = r.landing[:0]
 	if ended := r.s.TakeEnded(); len(ended) > 0 {
-		slices.Sort(ended)
+		slices.Sort(ended)                          // what is run here ends no frame
 		for _, id := range slices.Backward(ended) { // what stands in another one comes first
 			r.unguard(func(at store.Place) bool { return at.Frame == id })
 			r.endScope(id)
