@@ -5,15 +5,7 @@ import "math"
 // The numbers of the fields below are part of what is kept: they are never changed
 // and never used again.
 
-// states are written as their number in this list.
-var stepStates = []StepState{
-	"", StepNotStarted, StepInvoking, StepCompensating, StepDone, StepReverted, StepFailed, StepDormant, StepSkipped, StepSkippedFailure, StepTimeout,
-}
-
-var waitReasons = []WaitReason{
-	NotWaiting, WaitingForRetry, WaitingForTimer, WaitingForLock, WaitingOutside, WaitingForChild, WaitingForTurn,
-}
-
+// number is the one under which a name is written: its place in a list.
 func number[T comparable](list []T, v T) uint64 {
 	for i, at := range list {
 		if at == v {
@@ -23,13 +15,16 @@ func number[T comparable](list []T, v T) uint64 {
 	return math.MaxUint32 // no reader knows it
 }
 
-func named[T any](r *reader, list []T) (v T) {
+func named[T any](r *reader, list []T) T { return list[known(r, len(list))] }
+
+// known is a number below the count of those that there are.
+func known(r *reader, count int) uint64 {
 	n := r.uint()
-	if n >= uint64(len(list)) {
+	if n >= uint64(count) {
 		r.fail("field %d has the number %d, which this version does not know", r.field, n)
-		return v
+		return 0
 	}
-	return list[n]
+	return n
 }
 
 func (p Place) append(b []byte) []byte {
@@ -134,10 +129,10 @@ func DecodeFrame(data []byte) (f Frame, err error) {
 }
 
 func (p *Progress) append(b []byte) []byte {
-	b = putUint(b, 1, number(stepStates, p.State))
+	b = putUint(b, 1, uint64(p.State))
 	b = putUint(b, 2, uint64(p.Attempts))
 	b = putTime(b, 3, p.FirstAt)
-	b = putUint(b, 4, number(waitReasons, p.Waits))
+	b = putUint(b, 4, uint64(p.Waits))
 	b = putTime(b, 5, p.DueAt)
 	b = putUint(b, 6, uint64(p.Deaths))
 	return putBool(b, 7, p.Suspect)
@@ -147,13 +142,13 @@ func readProgress(r *reader) (p Progress, err error) {
 	for r.next() {
 		switch r.field {
 		case 1:
-			p.State = named(r, stepStates)
+			p.State = StepState(known(r, len(stepStates)))
 		case 2:
 			p.Attempts = r.count()
 		case 3:
 			p.FirstAt = r.time()
 		case 4:
-			p.Waits = named(r, waitReasons)
+			p.Waits = WaitReason(known(r, len(waitReasons)))
 		case 5:
 			p.DueAt = r.time()
 		case 6:
@@ -169,9 +164,11 @@ func readProgress(r *reader) (p Progress, err error) {
 
 // Encode appends the record to b.
 func (n *Node) Encode(b []byte) []byte {
-	b = putNested(b, 1, n.Invoke.append)
+	b, at := openNested(b, 1)
+	b = closeNested(n.Invoke.append(b), at)
 	if n.Compensate != (Progress{}) {
-		b = putNested(b, 2, n.Compensate.append)
+		b, at = openNested(b, 2)
+		b = closeNested(n.Compensate.append(b), at)
 	}
 	b = putUint(b, 3, n.Attempts)
 	b = putBool(b, 4, n.Unknown)

@@ -184,7 +184,7 @@ func TestEmptyBytesAreNotNoBytes(t *testing.T) {
 func TestEveryStateIsKept(t *testing.T) {
 	var list []any
 	for _, s := range []store.StepState{
-		"", store.StepNotStarted, store.StepInvoking, store.StepCompensating, store.StepDone, store.StepReverted, store.StepFailed,
+		store.StepNone, store.StepNotStarted, store.StepInvoking, store.StepCompensating, store.StepDone, store.StepReverted, store.StepFailed,
 		store.StepDormant, store.StepSkipped, store.StepSkippedFailure, store.StepTimeout,
 	} {
 		list = append(list, store.Node{Invoke: store.Progress{State: s}})
@@ -289,8 +289,8 @@ func TestAnUnknownNameCannotBeReadBack(t *testing.T) {
 		r   recordType
 		rec any
 	}{
-		"step state":      {node, store.Node{Invoke: store.Progress{State: "strange"}}},
-		"wait reason":     {node, store.Node{Invoke: store.Progress{Waits: "strange"}}},
+		"step state":      {node, store.Node{Invoke: store.Progress{State: 200}}},
+		"wait reason":     {node, store.Node{Invoke: store.Progress{Waits: 200}}},
 		"frame state":     {frame, store.Frame{State: store.FrameUndone + 1}},
 		"errand kind":     {errand, store.Errand{Kind: "strange"}},
 		"event kind":      {event, store.Event{Kind: "strange"}},

@@ -2,37 +2,6 @@ package store
 
 import "time"
 
-// StepState is the state of one phase of a node.
-type StepState string
-
-// The states of a node's phase.
-const (
-	StepNotStarted     StepState = "not_started"
-	StepInvoking       StepState = "invoking"
-	StepCompensating   StepState = "compensating"
-	StepDone           StepState = "done"
-	StepReverted       StepState = "reverted"
-	StepFailed         StepState = "failed"
-	StepDormant        StepState = "dormant"
-	StepSkipped        StepState = "skipped"
-	StepSkippedFailure StepState = "skipped_failure"
-	StepTimeout        StepState = "timeout"
-)
-
-// WaitReason says what a node waits for.
-type WaitReason string
-
-// The reasons to wait.
-const (
-	NotWaiting      WaitReason = ""
-	WaitingForRetry WaitReason = "retry"    // the time of the next attempt
-	WaitingForTimer WaitReason = "timer"    // the end of a sleep
-	WaitingForLock  WaitReason = "lock"     // a place in the queues of its keys
-	WaitingOutside  WaitReason = "external" // somebody who completes it
-	WaitingForChild WaitReason = "child"    // the end of another execution
-	WaitingForTurn  WaitReason = "suspect"  // its turn among those that may have killed their process
-)
-
 // Frame is one run of a sequence of the plan: the workflow's own, a branch, or an
 // item of a loop.
 type Frame struct {
@@ -92,18 +61,18 @@ type Node struct {
 
 // Progress is the state of one phase of a node.
 type Progress struct {
-	State    StepState
-	Attempts int
-	// FirstAt is when the first attempt was enabled.
-	FirstAt time.Time
+	State StepState
 	// Waits says what is waited for, and DueAt when that ends by itself; zero is
 	// never.
 	Waits WaitReason
-	DueAt time.Time
-	// Deaths counts the processes that ended uncleanly while this attempt was marked
-	// as a suspect, Suspect is that mark.
-	Deaths  int
-	Suspect bool
+	// Suspect marks an attempt that may have killed its process, Deaths counts the
+	// processes that ended uncleanly while it was marked.
+	Suspect  bool
+	Attempts int
+	Deaths   int
+	// FirstAt is when the first attempt was enabled.
+	FirstAt time.Time
+	DueAt   time.Time
 }
 
 // Failure is an error that an execution came to.

@@ -30,11 +30,16 @@ func (e *RecordError) Error() string {
 // Is makes the error match [ErrRecord].
 func (e *RecordError) Is(target error) bool { return target == ErrRecord }
 
+// The number of a field, with the bit beside it, is one byte: there are few fields.
+
 func putUint(b []byte, field uint64, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	return binary.AppendUvarint(binary.AppendUvarint(b, field<<1), v)
+	if v < 0x80 {
+		return append(b, byte(field<<1), byte(v))
+	}
+	return binary.AppendUvarint(append(b, byte(field<<1)), v)
 }
 
 func putBool(b []byte, field uint64, v bool) []byte {
@@ -49,8 +54,15 @@ func putBytes(b []byte, field uint64, v []byte) []byte {
 	if v == nil {
 		return b
 	}
-	b = binary.AppendUvarint(binary.AppendUvarint(b, field<<1|1), uint64(len(v)))
-	return append(b, v...)
+	return append(putLength(b, field, len(v)), v...)
+}
+
+// putLength is what comes before so many bytes.
+func putLength(b []byte, field uint64, n int) []byte {
+	if n < 0x80 {
+		return append(b, byte(field<<1|1), byte(n))
+	}
+	return binary.AppendUvarint(append(b, byte(field<<1|1)), uint64(n))
 }
 
 func putString(b []byte, field uint64, v string) []byte {
@@ -62,9 +74,12 @@ func putString(b []byte, field uint64, v string) []byte {
 
 // putItem writes one of several strings, which may be empty.
 func putItem(b []byte, field uint64, v string) []byte {
-	b = binary.AppendUvarint(binary.AppendUvarint(b, field<<1|1), uint64(len(v)))
-	return append(b, v...)
+	return append(putLength(b, field, len(v)), v...)
 }
+
+// centuries is how many seconds from 1970 on, and back, can surely be counted in
+// nanoseconds.
+const centuries = math.MaxInt64/int64(time.Second) - 1
 
 // putTime keeps nanoseconds. The zero time stays what it is. Most times are written as
 // a number of nanoseconds, those of other centuries as the seconds and what is left.
@@ -72,7 +87,8 @@ func putTime(b []byte, field uint64, t time.Time) []byte {
 	if t.IsZero() {
 		return b
 	}
-	if n := t.UnixNano(); n != math.MinInt64 && time.Unix(0, n).Equal(t) {
+	s, n := t.Unix(), t.UnixNano()
+	if -centuries < s && s < centuries || n != math.MinInt64 && time.Unix(0, n).Equal(t) {
 		return putUint(b, field, (uint64(n)<<1^uint64(n>>63))+1) // zigzag; not zero for 1970
 	}
 	var room [2 * binary.MaxVarintLen64]byte
@@ -80,12 +96,21 @@ func putTime(b []byte, field uint64, t time.Time) []byte {
 	return putBytes(b, field, binary.AppendUvarint(long, uint64(t.Nanosecond())))
 }
 
-// putNested writes a record within a record. Its length is not known before: there is
-// room for one byte of it, which does for most.
+// putNested writes a record within a record.
 func putNested(b []byte, field uint64, put func([]byte) []byte) []byte {
-	b = binary.AppendUvarint(b, field<<1|1)
-	at := len(b)
-	b = put(append(b, 0))
+	b, at := openNested(b, field)
+	return closeNested(put(b), at)
+}
+
+// openNested begins a record within a record. Its length is not known before: there is
+// room for one byte of it, which does for most.
+func openNested(b []byte, field uint64) (_ []byte, at int) {
+	b = append(b, byte(field<<1|1), 0)
+	return b, len(b) - 1
+}
+
+// closeNested ends the record that was begun there.
+func closeNested(b []byte, at int) []byte {
 	n := len(b) - at - 1
 	if n < 0x80 {
 		b[at] = byte(n)

@@ -60,6 +60,7 @@ func Run[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], inpu
 		var none Out
 		return none, err
 	}
+	defer run.Release()
 	h := Handle[Out]{e: e, run: run}
 	return h.Wait(ctx)
 }
@@ -118,9 +119,9 @@ func (h *Handle[Out]) Wait(ctx context.Context) (Out, error) {
 	if ctx.Done() != nil {
 		past = context.WithoutCancel(ctx)
 	}
-	h.e.inner.Forget(past, &store.Snapshot{Identity: *end.Identity, Head: *end.Head})
+	h.e.inner.Forget(past, &end)
 	if end.State != store.Done {
-		return out, newExecutionError(end)
+		return out, newExecutionError(&end)
 	}
 	if len(end.Output) == 0 && !isMaybe[Out]() {
 		return out, nil

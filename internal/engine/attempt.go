@@ -47,10 +47,13 @@ type graceOver struct{ f *flight }
 // launch makes a call of a step's body ready. The first of them is made by the
 // goroutine that has the run, once it has nothing else to do.
 func (r *Run) launch(c machine.StartAttempt) {
+	if r.e.base.Err() != nil {
+		return // an engine that stops starts nothing more
+	}
 	step, phase := r.plan.Nodes[c.Place.Node].Step, runctx.Phase(c.Phase)
 	key := r.s.PlaceKey(c.Place)
 	f := r.flights.fresh()
-	*f = flight{r: r, start: c, body: step.Invoke, ctx: &runctx.AttemptContext{Base: r.e.base}}
+	*f = flight{r: r, start: c, body: step.Invoke, ctx: r.scopes.context(r)}
 	f.ctx.Locks.Init(r.scopes.sequence(r, c.Place.Frame), key, c.Ordinal)
 	f.ctx.Attempt = runctx.Attempt{
 		Workflow: r.key.Workflow, ExecutionID: r.key.ID, Step: r.plan.Nodes[c.Place.Node].Path,
@@ -66,6 +69,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 		f.input = r.s.StepInput(c.Place)
 	}
 	if policy.Timeout > 0 {
+		r.share()
 		f.ctx.End = time.Now().Add(policy.Timeout)
 		f.timeout = time.AfterFunc(policy.Timeout, func() { r.post(timedOut{f, policy.Timeout}) })
 	}
@@ -74,7 +78,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 	}
 	r.flights.add(f)
 	if r.started != nil {
-		r.e.workers.do(job{r, r.started})
+		r.beside(r.started)
 	}
 	r.started = f
 }
@@ -92,6 +96,7 @@ func (f *flight) fly() (m mail) {
 	defer func() {
 		f.ctx.Locks.Returned()
 		if exited { // by runtime.Goexit: nobody but a deferred function goes on
+			f.r.share()
 			go f.r.deliver((*landing)(f))
 		}
 	}()
@@ -112,6 +117,7 @@ func (r *Run) cancelFlight(f *flight, cause error) {
 	if f.grace != nil {
 		return
 	}
+	r.share()
 	f.ctx.Cancel(cause)
 	f.grace = time.AfterFunc(r.e.cfg.CancelGrace, func() { r.post(graceOver{f}) })
 }
@@ -147,14 +153,13 @@ func (m *landing) handle(r *Run) error {
 // if it had.
 func (f *flight) ground() (cause error) {
 	f.given = true
-	cause = f.ctx.Cause()
+	cause = f.ctx.Finish()
 	if f.timeout != nil {
 		f.timeout.Stop()
 	}
 	if f.grace != nil {
 		f.grace.Stop()
 	}
-	f.ctx.Cancel(context.Canceled)
 	return cause
 }
 

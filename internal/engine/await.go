@@ -61,16 +61,17 @@ func (w *waiters) tell(key store.Key) {
 
 // Wait waits for the end of the execution, whoever drives it. An error means that
 // there is no end to tell of.
-func (r *Run) Wait(ctx context.Context) (*End, error) {
+func (r *Run) Wait(ctx context.Context) (End, error) {
 	r.waiting.Add(1)
 	select {
 	case <-r.done:
 		defer r.waiting.Add(-1)
 	case <-ctx.Done():
 		if r.waiting.Add(-1) == 0 && r.e.rests() {
+			r.share()
 			r.post(unattended{})
 		}
-		return nil, fmt.Errorf("workflow: wait for %s: %w", r.key, context.Cause(ctx))
+		return End{}, fmt.Errorf("workflow: wait for %s: %w", r.key, context.Cause(ctx))
 	}
 	switch {
 	case r.first != nil:
@@ -78,16 +79,16 @@ func (r *Run) Wait(ctx context.Context) (*End, error) {
 	case errors.Is(r.err, store.ErrFenced), errors.Is(r.err, ErrLostLease), errors.Is(r.err, errRests):
 		return r.e.AwaitEnd(ctx, r.key) // another run goes on with it
 	case r.err != nil:
-		return nil, r.err
+		return End{}, r.err
 	case r.joined:
 		return r.e.AwaitEnd(ctx, r.key) // another engine drives it
 	}
-	return &End{Identity: &r.s.Identity, Head: &r.s.Head, Failures: r.s.Failures, Errs: r.errs}, nil
+	return End{Identity: &r.s.Identity, Head: &r.s.Head, Failures: r.s.Failures, Errs: r.errs}, nil
 }
 
 // AwaitEnd waits for the end of an execution that may be driven elsewhere: until it has
 // given its locks back, as [Run.Wait] does.
-func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
+func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (End, error) {
 	soon := settlesSoon
 	for {
 		pause := lookAgain
@@ -95,11 +96,11 @@ func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
 		x, err := e.cfg.Store.Load(ctx, key)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("workflow: wait for %s: %w", key, err)
+			return End{}, fmt.Errorf("workflow: wait for %s: %w", key, err)
 		case x.State.Finished() && !x.Unsettled:
 			return endOf(e, x)
 		case e.base.Err() != nil:
-			return nil, context.Cause(e.base)
+			return End{}, context.Cause(e.base)
 		case x.State.Finished():
 			pause, soon = soon, min(2*soon, lookAgain)
 		}
@@ -113,18 +114,18 @@ func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (*End, error) {
 		}
 		again.Stop()
 		if err != nil {
-			return nil, err
+			return End{}, err
 		}
 	}
 }
 
-func endOf(_ *Engine, x *store.Snapshot) (*End, error) {
-	end := &End{Identity: &x.Identity, Head: &x.Head}
+func endOf(_ *Engine, x *store.Snapshot) (End, error) {
+	end := End{Identity: &x.Identity, Head: &x.Head}
 	for _, c := range x.Cells {
 		if kind, _, _ := c.ID.Split(); kind == store.FailureKind {
 			f, err := store.DecodeFailure(c.Data)
 			if err != nil {
-				return nil, fmt.Errorf("workflow: %s: %w", x.Key, err)
+				return End{}, fmt.Errorf("workflow: %s: %w", x.Key, err)
 			}
 			end.Failures = append(end.Failures, f)
 		}

@@ -42,7 +42,7 @@ func (o *Order) identity() []byte {
 func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 	generated := o.ID == ""
 	if generated {
-		u, err := uuid.NewV7()
+		u, err := e.ids.next()
 		if err != nil {
 			return nil, fmt.Errorf("workflow: generate an execution id: %w", err)
 		}
@@ -61,19 +61,14 @@ func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 
 // admit registers a run, so that a stop waits for it.
 func (e *Engine) admit(p *plan.Plan, key store.Key) (*Run, error) {
-	m := &struct { // one piece of memory, made before everybody else has to wait for it
-		Run
-		s machine.State
-	}{}
-	m.init(e, p, key)
-	m.Run.s = &m.s
+	r := beginRun(e, p, key) // before everybody else has to wait for it
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.running {
 		return nil, ErrNotRunning
 	}
 	e.ended.Add(1)
-	return &m.Run, nil
+	return r, nil
 }
 
 // create writes the execution with all that follows from its beginning, and
@@ -86,7 +81,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	}
 	id := store.Identity{
 		Key: r.key, RunUID: uid, Fingerprint: r.plan.Fingerprint,
-		Codec: r.e.cfg.Codec.Name(), Input: o.Input, InputHash: r.e.hash(o.identity()),
+		Codec: r.e.cfg.Codec.Name(), Input: o.Input, InputHash: r.e.hash(r.room.hash[:0], o.identity()),
 		Generated: generated, CreatedAt: now, Parent: o.Parent,
 	}
 	if o.Timeout > 0 {
@@ -118,6 +113,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	b := newBatch()
 	defer b.free()
 	x := &b.create
+	b.created = true
 	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
 	if x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more
@@ -181,14 +177,16 @@ func (r *Run) join(existing *store.Snapshot) error {
 	}
 	r.joined = true
 	r.e.mu.Lock()
-	r.first = r.e.runs[r.key]
+	if r.first = r.e.runs[r.key]; r.first != nil {
+		r.first.share()
+	}
 	r.e.mu.Unlock()
 	r.end(nil)
 	return nil
 }
 
-// hash is what tells inputs apart without keeping their text.
-func (e *Engine) hash(input []byte) []byte {
+// hash appends what tells inputs apart without keeping their text.
+func (e *Engine) hash(to, input []byte) []byte {
 	h, ok := e.macs.Get().(hash.Hash)
 	if !ok {
 		h = hmac.New(sha256.New, []byte(e.info.ID))
@@ -197,5 +195,5 @@ func (e *Engine) hash(input []byte) []byte {
 	h.Reset()
 	h.Write(e.hashed) // never fails, as hash.Hash says
 	h.Write(input)
-	return h.Sum(nil)
+	return h.Sum(to)
 }

@@ -113,6 +113,9 @@ func (e *Engine) adopt(c store.Claimed) {
 	r.s, r.inbox, r.claimed = state, c.Inbox, true
 	e.mu.Lock()
 	before := e.runs[r.key]
+	if before != nil {
+		before.share()
+	}
 	if !e.running {
 		e.mu.Unlock()
 		return // the lease's end lets it go

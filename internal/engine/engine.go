@@ -82,6 +82,7 @@ type Engine struct {
 	workers   workers
 	turns     turns
 	macs      sync.Pool
+	ids       ids
 	hashed    []byte // before each input: the name of the codec
 	waits     waiters
 	tickets   tickets
@@ -196,6 +197,7 @@ func (e *Engine) interrupt(cause error) {
 	e.mu.Lock()
 	runs := make([]*Run, 0, len(e.runs))
 	for _, r := range e.runs {
+		r.share()
 		runs = append(runs, r)
 	}
 	e.mu.Unlock()
@@ -212,20 +214,24 @@ func compareKeys(a, b store.Key) int {
 func (e *Engine) Find(key store.Key) *Run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.runs[key]
+	r := e.runs[key]
+	if r != nil {
+		r.share()
+	}
+	return r
 }
 
 // Forget lets a finished execution with a generated id go, once its result has
 // been handed over. When that fails it goes with its retention.
-func (e *Engine) Forget(ctx context.Context, x *store.Snapshot) {
+func (e *Engine) Forget(ctx context.Context, x *End) {
 	if !x.Generated || x.State == store.Failed || x.Parent != nil {
 		return
 	}
 	e.unfetched.remove(x.Key)
-	e.forget(ctx, x)
+	e.forget(ctx, x.Identity)
 }
 
-func (e *Engine) forget(ctx context.Context, x *store.Snapshot) {
+func (e *Engine) forget(ctx context.Context, x *store.Identity) {
 	if err := e.cfg.Store.Forget(ctx, x.Key, x.RunUID); err != nil && !errors.Is(err, store.ErrClosed) {
 		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
 	}

@@ -210,7 +210,7 @@ func (r *Run) unguard(which func(at store.Place) bool) {
 			continue
 		}
 		undoing := n.Compensate.State == store.StepCompensating
-		forward := n.Invoke.State == store.StepInvoking && n.Compensate.State == ""
+		forward := n.Invoke.State == store.StepInvoking && n.Compensate.State == store.StepNone
 		if forward || undoing && r.unwinds(n) {
 			r.forfeit(g) // it is in force, and what it had is lost, or taken again with more
 			continue

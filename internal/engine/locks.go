@@ -17,7 +17,7 @@ const giveBackTime = 5 * time.Second
 // scopes are the owners of an execution's locks: its frames.
 type scopes struct {
 	root   *runctx.Scope
-	memory runctx.Root                     // of root
+	memory *scopeMemory
 	frames map[store.FrameID]*runctx.Scope // but for frame 0
 	// freeing has the holds of the errands that give them back, as far as this process
 	// has them.
@@ -33,8 +33,26 @@ type departure struct {
 	lapse []runctx.Hold // to be left to their leases
 }
 
+// scopeMemory is for what bodies may keep, also when their execution has long ended.
+type scopeMemory struct {
+	root  runctx.Root
+	first runctx.AttemptContext
+	flown bool // first is used
+}
+
 func (s *scopes) open(r *Run) {
-	s.root = s.memory.Init(r.e.info.ID, r.s.RunUID, r.s.Epoch, r.e.cfg.LockLease)
+	s.memory = new(scopeMemory)
+	s.root = s.memory.root.Init(r.e.info.ID, r.s.RunUID, r.s.Epoch, r.e.cfg.LockLease)
+}
+
+// context returns a context for an attempt.
+func (s *scopes) context(r *Run) *runctx.AttemptContext {
+	c := &s.memory.first
+	if s.memory.flown {
+		c = new(runctx.AttemptContext)
+	}
+	s.memory.flown, c.Base = true, r.e.base
+	return c
 }
 
 // sequence returns the scope of a frame.
@@ -77,8 +95,7 @@ func (r *Run) depart(list []runctx.Hold) {
 func (r *Run) settleLocks([]machine.Command) {
 	for _, f := range r.landing {
 		r.flights.remove(f)
-		n, _ := r.s.Node(f.start.Place)
-		if n.Invoke.Waits == store.WaitingForRetry || n.Compensate.Waits == store.WaitingForRetry {
+		if r.s.Pauses(f.start.Place) {
 			// A retry that is not immediate must not keep others waiting.
 			r.depart(f.ctx.Locks.Pause(f.first()))
 		} else {
@@ -88,7 +105,7 @@ func (r *Run) settleLocks([]machine.Command) {
 	}
 	r.landing = r.landing[:0]
 	if ended := r.s.TakeEnded(); len(ended) > 0 {
-		slices.Sort(ended)
+		slices.Sort(ended)                          // what is run here ends no frame
 		for _, id := range slices.Backward(ended) { // what stands in another one comes first
 			r.unguard(func(at store.Place) bool { return at.Frame == id })
 			r.endScope(id)

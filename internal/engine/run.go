@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -53,23 +54,28 @@ type Run struct {
 	forced   bool              // some of these were taken by force
 	claims   []LockWait        // have ended, and an owner before may have asked for them too
 	commands []machine.Command // used again
-	going    error             // why the run ends, once its bodies have returned
-	inbox    []store.Message   // that have come early, or were not looked at
-	read     []string          // messages whose consumption is not recorded
-	later    time.Time         // when errands are tried again that failed
-	reading  bool              // one message after the other
-	dozing   bool              // it is looked at again whether it rests
+	starts   []machine.StartAttempt
+	going    error           // why the run ends, once its bodies have returned
+	inbox    []store.Message // that have come early, or were not looked at
+	read     []string        // messages whose consumption is not recorded
+	later    time.Time       // when errands are tried again that failed
+	reading  bool            // one message after the other
+	dozing   bool            // it is looked at again whether it rests
 
 	// Of the engine's timers.
 	wakeAt time.Time
 	place  int
 
+	holders holders
+
 	// room is memory for what every run has.
 	room struct {
 		mail     [2]mail
 		commands [2]machine.Command
+		starts   [2]machine.StartAttempt
 		landing  [1]*flight
 		success  machine.Succeeded
+		hash     [sha256.Size]byte
 	}
 }
 
@@ -95,6 +101,7 @@ func (r *Run) Key() store.Key { return r.key }
 
 // post has something handled, in another goroutine.
 func (r *Run) post(m mail) {
+	r.share()
 	if r.take(m) {
 		r.e.workers.do(job{r: r})
 	}
@@ -121,8 +128,12 @@ func (r *Run) work() {
 		r.mu.Lock()
 		if len(r.mail) == 0 {
 			r.busy = false
+			over := r.over
 			r.mu.Unlock()
 			if next == nil {
+				if over {
+					r.drop()
+				}
 				return
 			}
 			if !r.take(next.fly()) {
@@ -135,10 +146,16 @@ func (r *Run) work() {
 		r.mail = slices.Delete(r.mail, 0, 1) // its memory is used again
 		r.mu.Unlock()
 		if next != nil { // it does not wait for what may ask a server
-			r.e.workers.do(job{r, next})
+			r.beside(next)
 		}
 		next = r.handle(m)
 	}
+}
+
+// beside has an attempt made in a goroutine of its own.
+func (r *Run) beside(f *flight) {
+	r.share()
+	r.e.workers.do(job{r, f})
 }
 
 // fly makes an attempt and handles what follows from it.
@@ -257,19 +274,31 @@ func (r *Run) after(commands []machine.Command) error {
 	return nil
 }
 
-// memories are for decisions.
-var memories = sync.Pool{New: func() any { return new(machine.Memory) }}
-
 // decide asks the machine what follows, and evaluates the decisions among it, so
 // that they are part of the change. The state in memory is the changed one from
 // here on.
 func (r *Run) decide(ev machine.Event, now time.Time) ([]machine.Command, error) {
-	memory, ok := memories.Get().(*machine.Memory)
-	if !ok {
-		memory = new(machine.Memory)
+	memory := newMemory()
+	commands, err := r.decideIn(memory, ev, now)
+	memories.Put(memory)
+	if err != nil {
+		return nil, err
 	}
-	defer memories.Put(memory)
+	if r.s.State != store.Invoking && len(commands) > 0 {
+		unkeepStarts(commands)
+		if commands, err = r.withdraw(commands, now); err != nil {
+			return nil, err
+		}
+	}
+	r.retain()
+	r.commands = commands[:0]
+	return commands, nil
+}
+
+// decideIn returns commands in the memory of the run.
+func (r *Run) decideIn(memory *machine.Memory, ev machine.Event, now time.Time) ([]machine.Command, error) {
 	commands := r.commands[:0]
+	r.starts = r.room.starts[:0]
 	var undecided []machine.Command
 	for {
 		if ev != nil {
@@ -278,33 +307,26 @@ func (r *Run) decide(ev machine.Event, now time.Time) ([]machine.Command, error)
 			if err != nil {
 				return nil, err
 			}
-			if r.s.Apply(d); len(r.s.Failures) == failures {
+			if r.s.ApplyIn(d); len(r.s.Failures) == failures && len(r.errs) > 0 {
 				delete(r.errs, failures) // it came to nothing
 			}
 			for _, c := range d.Commands {
-				switch c.(type) {
+				switch c := c.(type) {
 				case machine.Evaluate, machine.Gather:
 					undecided = append(undecided, c)
+				case *machine.StartAttempt:
+					commands = append(commands, r.keepStart(c))
 				default:
 					commands = append(commands, c)
 				}
 			}
 		}
 		if len(undecided) == 0 || r.s.State != store.Invoking {
-			break // an execution that has turned round decides nothing more
+			return commands, nil // an execution that has turned round decides nothing more
 		}
 		ev = r.evaluate(undecided[0], now)
 		undecided = undecided[1:]
 	}
-	if r.s.State != store.Invoking && len(commands) > 0 {
-		var err error
-		if commands, err = r.withdraw(commands, now); err != nil {
-			return nil, err
-		}
-	}
-	r.retain()
-	r.commands = commands[:0]
-	return commands, nil
 }
 
 // retain says how long a finished execution is kept. A failed one stays until it
@@ -326,29 +348,6 @@ const (
 	commitPause    = 5 * time.Millisecond
 )
 
-// batch is a batch of one write, or a new execution, with its cells.
-type batch struct {
-	writes [1]store.Write
-	create store.Snapshot
-	cells  machine.CellMemory
-}
-
-// batches are used again.
-var batches = sync.Pool{New: func() any { return new(batch) }}
-
-func newBatch() *batch {
-	b, ok := batches.Get().(*batch)
-	if !ok {
-		b = new(batch)
-	}
-	return b
-}
-
-func (b *batch) free() {
-	b.writes[0], b.create = store.Write{}, store.Snapshot{}
-	batches.Put(b)
-}
-
 func (r *Run) commit() error { return r.commitAnd(false) }
 
 // commitAnd commits, and lets the execution go with the same write when that is said.
@@ -358,6 +357,7 @@ func (r *Run) commitAnd(rest bool) error {
 	b := newBatch()
 	defer b.free()
 	w := &b.writes[0]
+	b.created = false
 	*w = store.Write{Key: r.key, Fence: r.s.Fence, ID: r.writes, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells), Consumed: r.read}
 	w.Release = rest || r.s.State.Finished() && !r.s.Unsettled
 	pause := commitPause
@@ -400,10 +400,10 @@ func (r *Run) obey(commands []machine.Command) {
 		switch c := c.(type) {
 		case machine.Park:
 			r.post(parkNow{c.Place}) // what follows from it comes after what follows here
+		case *machine.StartAttempt:
+			r.launch(*c)
 		case machine.StartAttempt:
-			if r.e.base.Err() == nil { // an engine that stops starts nothing more
-				r.launch(c)
-			}
+			r.launch(c)
 		case machine.CancelAttempt:
 			if f := r.flights.at(c.Place); f != nil {
 				r.cancelFlight(f, cancelCause(c.Cause))

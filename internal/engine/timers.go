@@ -27,6 +27,7 @@ func (t *timers) set(r *Run, at time.Time) {
 	if at.Equal(r.wakeAt) {
 		return
 	}
+	r.share()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r.wakeAt = at

@@ -42,6 +42,7 @@ func (m turnCame) tooLate(r *Run) { r.e.turns.over(r, anywhere) }
 
 // ask puts an attempt into the line.
 func (t *turns) ask(r *Run, c machine.AwaitTurn) {
+	r.share()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.line = append(t.line, turn{r, c.Place, c.Phase})

@@ -52,6 +52,6 @@ func (r *Run) keepUnfetched() {
 	}
 	x := &store.Snapshot{Identity: store.Identity{Key: r.key, RunUID: r.s.RunUID, Generated: true}, Head: store.Head{State: r.s.State}}
 	if oldest := r.e.unfetched.add(x, r.e.cfg.Retention.MostGenerated); oldest != nil {
-		r.e.forget(context.WithoutCancel(r.e.life), oldest)
+		r.e.forget(context.WithoutCancel(r.e.life), &oldest.Identity)
 	}
 }

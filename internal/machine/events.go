@@ -343,19 +343,22 @@ func (t *transition) notDue(at store.Place, why string) error {
 }
 
 // expectAttempt is expect for a step with an attempt in flight.
-func (t *transition) expectAttempt(at store.Place, phase Phase) (node, error) {
-	n, err := t.expect(at, plan.StepNode)
-	if err != nil {
-		return n, err
-	}
+func (t *transition) expectAttempt(at store.Place, phase Phase) (n node, err error) {
 	want := store.StepInvoking
 	if phase == Compensate {
 		want = store.StepCompensating
 	}
-	if p := progress(&n.Node, phase); p.State != want || p.Waits != store.NotWaiting {
-		return n, t.notDue(at, string(phase)+" is "+string(p.State)+" "+string(p.Waits)+", not in flight")
+	if known := t.seen(at); known != nil {
+		n = *known
 	}
-	return n, nil
+	p := progress(&n.Node, phase)
+	if p.State == want && p.Waits == store.NotWaiting && t.plan().Nodes[at.Node].Kind == plan.StepNode {
+		return n, nil
+	}
+	if n, err = t.expect(at, plan.StepNode); err == nil {
+		err = t.notDue(at, string(phase)+" is "+p.State.String()+" "+p.Waits.String()+", not in flight")
+	}
+	return n, err
 }
 
 func clearSuspect(p *store.Progress) { p.Suspect, p.Deaths = false, 0 }

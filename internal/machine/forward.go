@@ -126,7 +126,7 @@ func (t *transition) start(at store.Place, n node, phase Phase) {
 	}
 	n.Attempts++
 	t.setNode(at, n)
-	t.command(StartAttempt{Place: at, Phase: phase, Number: p.Attempts, Ordinal: n.Attempts})
+	t.command(StartAttempt{Place: at, Phase: phase, Number: p.Attempts, Ordinal: n.Attempts}.in(t))
 }
 
 // again enables the attempt again that its process did not see the end of.

@@ -20,6 +20,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
@@ -64,7 +65,8 @@ type Evaluate struct{ Place store.Place }
 // Gather asks for the output of a loop.
 type Gather struct{ Place store.Place }
 
-// StartAttempt asks for one call of a step's body.
+// StartAttempt asks for one call of a step's body. A decision in a [Memory] of
+// [NewMemory] may have a pointer to one as its command, which is good as long as it is.
 type StartAttempt struct {
 	Place  store.Place
 	Phase  Phase
@@ -123,21 +125,28 @@ const (
 // Decide is the transition function. It does not change the execution it is given;
 // [State.Apply] makes the change.
 func Decide(s *State, ev Event, now time.Time) (Decision, error) {
-	return DecideIn(&Memory{}, s, ev, now)
+	d, err := DecideIn(&Memory{}, s, ev, now)
+	if err != nil {
+		return Decision{}, err
+	}
+	return *d, nil
 }
 
 // DecideIn is [Decide] in memory that is used again: what it returns is good until the
 // next decision is made in it.
-func DecideIn(m *Memory, s *State, ev Event, now time.Time) (Decision, error) {
+func DecideIn(m *Memory, s *State, ev Event, now time.Time) (*Decision, error) {
 	t := m.transition(s, now)
 	if err := ev.apply(t); err != nil {
-		return Decision{}, fmt.Errorf("%w: %w (execution %s is %s)", ErrIllegal, err, s.Key, s.State)
+		return nil, fmt.Errorf("%w: %w (execution %s is %s)", ErrIllegal, err, s.Key, s.State)
 	}
-	return t.d, nil
+	return &t.d, nil
 }
 
 // Apply makes the change that was decided.
-func (s *State) Apply(d Decision) {
+func (s *State) Apply(d Decision) { s.ApplyIn(&d) }
+
+// ApplyIn is [State.Apply] for what [DecideIn] has returned.
+func (s *State) ApplyIn(d *Decision) {
 	s.Head = d.head
 	for i := range d.frames {
 		s.setFrame(d.frames[i].id, d.frames[i].Frame)
@@ -145,7 +154,9 @@ func (s *State) Apply(d Decision) {
 	for i := range d.nodes {
 		s.setNode(&d.nodes[i])
 	}
-	s.Failures = append(s.Failures, d.failures...)
+	if len(d.failures) > 0 {
+		s.Failures = append(s.Failures, d.failures...)
+	}
 	for _, e := range d.errands {
 		s.AddErrand(e)
 	}
@@ -160,10 +171,13 @@ func (s *State) setFrame(id store.FrameID, rec store.Frame) {
 		s.frames = append(s.frames, &frame{})
 	}
 	f := s.frames[id]
-	if f.nodes == nil {
-		f.nodes = make([]node, 0, min(len(s.Plan.Sequences[rec.Sequence].Nodes), few))
+	if want := min(len(s.Plan.Sequences[rec.Sequence].Nodes), few); len(f.nodes) == 0 && cap(f.nodes) < want {
+		f.nodes = make([]node, 0, want)
 	}
 	if f.State != rec.State && (rec.State == store.FrameDone || rec.State == store.FrameUndone) {
+		if s.ended == nil {
+			s.ended = s.room.ended[:0]
+		}
 		s.ended = append(s.ended, id)
 	}
 	f.Frame = rec
@@ -180,7 +194,8 @@ func (s *State) touchFrame(id store.FrameID) {
 func (s *State) setNode(c *nodeChange) {
 	f, pos := s.position(c.at)
 	if pos == len(f.nodes) {
-		f.nodes = append(f.nodes, c.node)
+		f.nodes = slices.Grow(f.nodes, 1)[:pos+1]
+		f.nodes[pos] = c.node // which is large: it is copied once
 		f.nodes[pos].dirty = true
 		s.dirty = append(s.dirty, store.NodeCell(c.at))
 		s.count(c.at, nil, &f.nodes[pos])

@@ -45,7 +45,10 @@ func (t *transition) key(at store.Place) string { return key(t, at) }
 var keyEscaper = strings.NewReplacer("%", "%25", "[", "%5B")
 
 func key(v viewer, at store.Place) string {
-	path := keyEscaper.Replace(v.plan().Nodes[at.Node].Path)
+	path := v.plan().Nodes[at.Node].Path
+	if strings.IndexByte(path, '%') >= 0 || strings.IndexByte(path, '[') >= 0 {
+		path = keyEscaper.Replace(path)
+	}
 	if list := items(v, at); len(list) > 0 {
 		path += indices(list)
 	}
@@ -111,7 +114,7 @@ func (s *State) steps(id store.FrameID, yield func(path string, n store.Node) bo
 			n.Invoke.State = store.StepNotStarted
 		}
 		if s.Plan.Nodes[i].Kind == plan.StepNode {
-			if n.Compensate.State == "" {
+			if n.Compensate.State == store.StepNone {
 				n.Compensate.State = store.StepDormant
 			}
 			if !yield(s.Path(at), n) {

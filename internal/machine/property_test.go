@@ -315,7 +315,7 @@ func (w *world) wantNode(at store.Place, n store.Node, path string) {
 	}
 	switch w.s.State {
 	case store.Done:
-		if n.Compensate.State != "" || (n.Invoke.State != store.StepDone && n.Invoke.State != store.StepSkipped) {
+		if n.Compensate.State != store.StepNone || (n.Invoke.State != store.StepDone && n.Invoke.State != store.StepSkipped) {
 			w.fatalf("it is done, and %s is %s, %s", path, n.Invoke.State, n.Compensate.State)
 		}
 	case store.Reverted:

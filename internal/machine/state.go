@@ -38,6 +38,7 @@ type State struct {
 		first  frame
 		frames [1]*frame
 		dirty  [4]store.CellID
+		ended  [1]store.FrameID
 	}
 }
 
@@ -71,6 +72,18 @@ func New(p *plan.Plan, id store.Identity, fence store.Fence) *State {
 // Init makes a zero State what [New] returns.
 func (s *State) Init(p *plan.Plan, id *store.Identity, fence store.Fence) {
 	s.Identity, s.Fence, s.State, s.Plan = *id, fence, store.NotStarted, p
+}
+
+// Reset makes a State zero again, for [State.Init], but for memory that every execution
+// needs.
+func (s *State) Reset() {
+	nodes := s.room.first.nodes
+	if cap(nodes) > few {
+		nodes = nil // it was one of many
+	}
+	clear(nodes)
+	*s = State{}
+	s.room.first.nodes = nodes[:0]
 }
 
 // Load returns the state that a store has kept. It returns an error that matches
@@ -244,11 +257,16 @@ func (s *State) position(at store.Place) (*frame, int) {
 
 // Node returns what is kept of a node. It answers false for one that has not begun.
 func (s *State) Node(at store.Place) (n store.Node, begun bool) {
-	f, pos := s.position(at)
-	if f == nil || pos >= len(f.nodes) {
-		return store.Node{}, false
+	if n := s.seen(at); n != nil {
+		return n.Node, true
 	}
-	return f.nodes[pos].Node, true
+	return store.Node{}, false
+}
+
+// Pauses says that a node waits for the time of its next attempt.
+func (s *State) Pauses(at store.Place) bool {
+	n := s.seen(at)
+	return n != nil && (n.Invoke.Waits == store.WaitingForRetry || n.Compensate.Waits == store.WaitingForRetry)
 }
 
 // Frame returns what is kept of a frame.
@@ -273,9 +291,9 @@ func (s *State) Errands(yield func(n uint32, e store.Errand) bool) {
 }
 
 // TakeEnded returns the frames that have come to their end, forward or in reverse,
-// since it was called last.
+// since it was called last. The list is good until others end.
 func (s *State) TakeEnded() []store.FrameID {
 	ended := s.ended
-	s.ended = nil
+	s.ended = s.ended[:0]
 	return ended
 }

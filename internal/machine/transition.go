@@ -19,23 +19,46 @@ type transition struct {
 	// frameAt and nodeAt find changes where there are many.
 	frameAt map[store.FrameID]int
 	nodeAt  map[store.Place]int
+	starts  []StartAttempt // those that commands point to
 }
 
 // Memory is what decisions are made in, one after the other. Its zero value is ready
 // for use.
-type Memory struct{ t transition }
+type Memory struct {
+	t      transition
+	starts [2]StartAttempt
+}
+
+// NewMemory returns memory that is for commands as well.
+func NewMemory() *Memory {
+	m := &Memory{}
+	m.t.starts = m.starts[:0]
+	return m
+}
+
+// in moves a command into the decision's memory, where there is some.
+func (c StartAttempt) in(t *transition) Command {
+	n := len(t.starts)
+	if n == cap(t.starts) {
+		return c
+	}
+	t.starts = append(t.starts, c)
+	return &t.starts[n]
+}
 
 // transition returns the memory, cleared of the decision before.
 func (m *Memory) transition(s *State, now time.Time) *transition {
 	t := &m.t
-	clear(t.d.nodes)
-	clear(t.d.frames)
-	clear(t.d.Commands)
-	d := Decision{head: s.Head}
-	if cap(t.d.nodes) <= 4*few && cap(t.d.frames) <= 4*few { // else it was one of many changes
-		d.nodes, d.frames, d.Commands = t.d.nodes[:0], t.d.frames[:0], t.d.Commands[:0]
+	d := &t.d
+	clear(d.nodes)
+	clear(d.frames)
+	clear(d.Commands)
+	d.nodes, d.frames, d.Commands = d.nodes[:0], d.frames[:0], d.Commands[:0]
+	if cap(d.nodes) > 4*few || cap(d.frames) > 4*few { // it was one of many changes
+		d.nodes, d.frames, d.Commands = nil, nil, nil
 	}
-	*t = transition{s: s, now: now, busy: s.busy, broken: s.broken, unheld: s.unheld, d: d}
+	d.head, d.failures, d.errands, t.starts = s.Head, nil, nil, t.starts[:0]
+	t.s, t.now, t.busy, t.broken, t.unheld, t.frameAt, t.nodeAt = s, now, s.busy, s.broken, s.unheld, nil, nil
 	return t
 }
 
@@ -103,19 +126,15 @@ func (t *transition) known(at store.Place, i int) *node {
 	if i >= 0 {
 		return &t.d.nodes[i].node
 	}
-	f, pos := t.s.position(at)
-	if f == nil || pos >= len(f.nodes) {
-		return nil
-	}
-	return &f.nodes[pos]
+	return t.s.seen(at)
 }
 
-func (t *transition) setNode(at store.Place, n node) { t.putNode(at, n, true) }
+func (t *transition) setNode(at store.Place, n node) { t.putNode(at, &n, true) }
 
 // setCounts notes what follows from others: it is not written.
-func (t *transition) setCounts(at store.Place, n node) { t.putNode(at, n, false) }
+func (t *transition) setCounts(at store.Place, n node) { t.putNode(at, &n, false) }
 
-func (t *transition) putNode(at store.Place, n node, kept bool) {
+func (t *transition) putNode(at store.Place, n *node, kept bool) {
 	i, changed := t.findNode(at)
 	if before := t.known(at, i); before != nil {
 		t.busy -= weight(busy(t.plan(), at, &before.Node))
@@ -126,11 +145,14 @@ func (t *transition) putNode(at store.Place, n node, kept bool) {
 	t.broken += weight(n.Compensate.State == store.StepFailed)
 	t.unheld += weight(unheld(&n.Node))
 	if changed {
-		t.d.nodes[i].node = n
+		t.d.nodes[i].node = *n
 		t.d.nodes[i].kept = t.d.nodes[i].kept || kept
 		return
 	}
-	t.d.nodes = append(t.d.nodes, nodeChange{at, n, kept})
+	last := len(t.d.nodes)
+	t.d.nodes = slices.Grow(t.d.nodes, 1)[:last+1]
+	c := &t.d.nodes[last] // which is large: it is copied once
+	c.at, c.node, c.kept = at, *n, kept
 	if count := len(t.d.nodes); count > few {
 		if t.nodeAt == nil {
 			t.nodeAt = make(map[store.Place]int, 4*few)
@@ -192,12 +214,18 @@ func branches(n *node) func(yield func(store.FrameID) bool) {
 // viewer looks at an execution, decided or being decided.
 type viewer interface {
 	frame(id store.FrameID) store.Frame
-	node(at store.Place) (node, bool)
+	// seen returns a node for reading, or nil.
+	seen(at store.Place) *node
 	plan() *plan.Plan
 	input() []byte
 }
 
 func (t *transition) input() []byte { return t.s.Input }
+
+func (t *transition) seen(at store.Place) *node {
+	i, _ := t.findNode(at)
+	return t.known(at, i)
+}
 
 type settled struct{ s *State }
 
@@ -205,12 +233,15 @@ func (v settled) frame(id store.FrameID) store.Frame { return v.s.frames[id].Fra
 func (v settled) plan() *plan.Plan                   { return v.s.Plan }
 func (v settled) input() []byte                      { return v.s.Input }
 
-func (v settled) node(at store.Place) (node, bool) {
-	f, pos := v.s.position(at)
+func (v settled) seen(at store.Place) *node { return v.s.seen(at) }
+
+// seen returns a node for reading, or nil.
+func (s *State) seen(at store.Place) *node {
+	f, pos := s.position(at)
 	if f == nil || pos >= len(f.nodes) {
-		return node{}, false
+		return nil
 	}
-	return f.nodes[pos], true
+	return &f.nodes[pos]
 }
 
 // value returns what a reference stands for in a frame. Nil is the zero value, but
@@ -231,7 +262,10 @@ func value(v viewer, id store.FrameID, ref plan.Ref) []byte {
 		}
 		id = f.Parent.Frame
 	}
-	n, _ := v.node(store.Place{Frame: id, Node: ref.Node})
+	n := v.seen(store.Place{Frame: id, Node: ref.Node})
+	if n == nil {
+		n = &node{}
+	}
 	target := &p.Nodes[ref.Node]
 	switch target.Kind {
 	case plan.ParallelNode, plan.GuardNode:

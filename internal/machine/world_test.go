@@ -292,11 +292,11 @@ func (w *world) wantReverse(at store.Place) {
 			continue
 		}
 		switch order := w.order(other, at); {
-		case order < 0 && n.Compensate.State != "" && w.resumes == 0:
+		case order < 0 && n.Compensate.State != store.StepNone && w.resumes == 0:
 			w.fatalf("I5: %s is compensated, and %s before it is %s", w.s.Path(at), w.s.Path(other), n.Compensate.State)
 		case order > 0 && n.Compensate.State == store.StepCompensating:
 			w.fatalf("I5: %s is compensated, and %s after it is not yet", w.s.Path(at), w.s.Path(other))
-		case order > 0 && n.Compensate.State == "" && n.Invoke.State == store.StepDone && !w.refused(other):
+		case order > 0 && n.Compensate.State == store.StepNone && n.Invoke.State == store.StepDone && !w.refused(other):
 			w.fatalf("I5: %s is compensated, and %s after it was not", w.s.Path(at), w.s.Path(other))
 		}
 	}

@@ -36,8 +36,22 @@ var _ context.Context = (*AttemptContext)(nil)
 func (c *AttemptContext) Cancel(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.end(cause)
+}
+
+// Finish ends the context, and returns why it had ended before, if it had.
+func (c *AttemptContext) Finish() (before error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before = c.ended()
+	c.end(context.Canceled)
+	return before
+}
+
+// end requires mu.
+func (c *AttemptContext) end(cause error) {
 	if !c.over {
-		c.over, c.cause = true, context.Cause(c.Base)
+		c.over, c.cause = true, baseCause(c.Base)
 	}
 	if c.cause == nil {
 		c.cause = cause
@@ -47,17 +61,30 @@ func (c *AttemptContext) Cancel(cause error) {
 	}
 }
 
+// baseCause is [context.Cause], which takes longer to tell that there is none.
+func baseCause(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
 // Cause is [context.Cause] of the context.
 func (c *AttemptContext) Cause() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.ended()
+}
+
+// ended requires mu.
+func (c *AttemptContext) ended() error {
 	switch {
 	case c.inner != nil:
 		return context.Cause(c.inner)
 	case c.over:
 		return c.cause
 	}
-	return context.Cause(c.Base)
+	return baseCause(c.Base)
 }
 
 // asked returns the context that tells others of the end.

@@ -416,7 +416,7 @@ func (m *mirror) judgeReverse(at store.Place) {
 		case order > 0 && m.needs(other) && !m.refused(other):
 			m.w.faultf("I5: %s/%s is undone, and %s after it is not: %s %s",
 				m.name, m.place(at), m.place(other), rec.Invoke.State, rec.Compensate.State)
-		case order < 0 && rec.Compensate.State != "" && !m.resumed:
+		case order < 0 && rec.Compensate.State != store.StepNone && !m.resumed:
 			m.w.faultf("I5: %s/%s is undone, and %s before it is %s", m.name, m.place(at), m.place(other), rec.Compensate.State)
 		}
 	}
@@ -442,7 +442,7 @@ func (m *mirror) judgeFinished() {
 			m.w.faultf("%s has ended, and %s is at work", m.name, name)
 		case m.head.State == store.Done && rec.Invoke.State != store.StepDone && rec.Invoke.State != store.StepSkipped:
 			m.w.faultf("%s is done, and %s is %s", m.name, name, rec.Invoke.State)
-		case m.head.State == store.Done && rec.Compensate.State != "":
+		case m.head.State == store.Done && rec.Compensate.State != store.StepNone:
 			m.w.faultf("%s is done, and %s is %s", m.name, name, rec.Compensate.State)
 		case m.head.State == store.Reverted && m.needs(at):
 			m.w.faultf("%s is reverted, and %s is %s", m.name, name, rec.Invoke.State)

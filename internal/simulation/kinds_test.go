@@ -92,7 +92,7 @@ func (m *mirror) tallyNode(at store.Place, was, now store.Node) {
 	reverted := now.Compensate.State == store.StepReverted && was.Compensate.State != store.StepReverted
 	relocks := now.Compensate.Waits == store.WaitingForLock && was.Compensate.Waits != store.WaitingForLock
 	switch guard := m.spec(at).verb == guardVerb; {
-	case now.Invoke.State != "" && was.Invoke.State == "":
+	case now.Invoke.State != store.StepNone && was.Invoke.State == store.StepNone:
 		note("verb " + v)
 	case reverted:
 		note("verb " + v + " is undone")

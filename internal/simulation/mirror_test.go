@@ -135,7 +135,7 @@ func progressText(what string, p store.Progress) string {
 	}
 	s := fmt.Sprintf("%s%s %d", what, p.State, p.Attempts)
 	if p.Waits != store.NotWaiting {
-		s += " waits for " + string(p.Waits)
+		s += " waits for " + p.Waits.String()
 	}
 	if p.Suspect {
 		s += " suspect"

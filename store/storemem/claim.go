@@ -23,7 +23,7 @@ type claimRecord struct {
 // note has the execution belong to the claim, and to none before.
 func (c *claimRecord) note(e *entry) {
 	e.claim.drop(e)
-	e.claim = c
+	e.claim, e.noted = c, true
 	c.entries = append(c.entries, e)
 	c.open++
 }

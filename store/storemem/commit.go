@@ -3,6 +3,7 @@ package storemem
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
@@ -37,11 +38,29 @@ func (s *Store) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot,
 	return nil, nil //nolint:nilnil // as above
 }
 
+// entries are used again when they were deleted. Only who has the store's mu has an
+// entry; whoever has seen one has copied it, and shares none but the bytes of its data,
+// which are not used again. A claim's record and tasks point to entries for as long as
+// they like: what was ever in one of those is left to the garbage collector.
+var entries = sync.Pool{New: func() any { return new(entry) }}
+
+// free gives the memory of an entry back that was deleted, and that nobody has.
+func (e *entry) free() {
+	if !e.noted && !e.tasked {
+		*e = entry{}
+		entries.Put(e)
+	}
+}
+
 // newEntry returns a copy of what is given, and of its tasks.
 func newEntry(x *store.Snapshot) (*entry, []store.Task) {
 	given := *x
 	given.Inbox, given.Tasks = slices.Clone(x.Inbox), copyTasks(x.Tasks)
-	e := &entry{epoch: 1, revision: 1}
+	e, ok := entries.Get().(*entry)
+	if !ok {
+		e = new(entry)
+	}
+	e.epoch, e.revision = 1, 1
 	if given.Cells = e.few[:0]; len(x.Cells) > len(e.few) {
 		given.Cells = make([]store.Cell, 0, len(x.Cells)+len(e.few))
 	}
@@ -163,15 +182,18 @@ func (s *Store) Forget(ctx context.Context, key store.Key, runUID string) error 
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
-	defer s.leave()
 	e := s.find(key)
 	switch {
 	case e == nil || e.RunUID != runUID:
+		s.leave()
 		return nil
 	case !e.head.State.Finished() || e.head.Unsettled:
+		s.leave()
 		return store.ErrUnsettled
 	}
 	s.delete(e)
+	s.leave()
+	e.free()
 	return nil
 }
 

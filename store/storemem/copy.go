@@ -111,7 +111,12 @@ func copyTasks(list []store.Task) []store.Task {
 
 // keptTime is the time as every store keeps it: without a zone, and without the clock
 // of this process.
-func keptTime(t time.Time) time.Time { return t.UTC().Round(0) }
+func keptTime(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Round(0)
+}
 
 func keptTimes(h *store.Head) {
 	h.DueAt, h.CancelledAt = keptTime(h.DueAt), keptTime(h.CancelledAt)

@@ -33,6 +33,8 @@ type entry struct {
 	claim  *claimRecord // what it was claimed by, unless it was written since
 	// unclean is what that claim has answered.
 	unclean bool
+	// noted and tasked say that a claim's record has had it, and that it has had tasks.
+	noted, tasked bool
 }
 
 // lastWrite is the write that was made last.

@@ -44,11 +44,15 @@ func (s *Store) instance(id store.Instance) *instance {
 	if id.None() {
 		return nil
 	}
+	if s.latest != nil && s.latest.Instance == id {
+		return s.latest
+	}
 	i, ok := s.instances[id]
 	if !ok {
 		i = &instance{Instance: id}
 		s.instances[id] = i
 	}
+	s.latest = i
 	return i
 }
 

@@ -30,6 +30,7 @@ type Store struct {
 	byKey     map[store.Key]*entry
 	plans     map[store.PlanID]*queue
 	instances map[store.Instance]*instance
+	latest    *instance   // that was asked for
 	leased    []*instance // those that have a lease
 	expiry    queue
 	timeline  timeline
@@ -70,7 +71,7 @@ func (s *Store) Close(context.Context) error {
 		return nil
 	}
 	s.closed = true
-	s.byKey, s.plans, s.instances, s.leased = nil, nil, nil, nil
+	s.byKey, s.plans, s.instances, s.latest, s.leased = nil, nil, nil, nil, nil
 	s.expiry, s.timeline, s.tasks = queue{}, timeline{}, nil
 	if s.alarm != nil {
 		s.alarm.Stop()

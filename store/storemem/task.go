@@ -118,7 +118,7 @@ func (s *Store) addTasks(e *entry, list []store.Task) {
 		}
 		s.added++
 		t := &task{Task: given, e: e, queue: q, added: s.added}
-		e.tasks = append(e.tasks, t)
+		e.tasks, e.tasked = append(e.tasks, t), true
 		s.offer(t, time.Now())
 	}
 }
