@@ -3,6 +3,7 @@ package storesqlite
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -110,6 +111,39 @@ func TestAWriteWritesWhatHasChangedAndNotTheExecution(t *testing.T) {
 	}
 	if each := (size() - before) / writes; each > 4*(pageSize+100) || each <= 0 {
 		t.Errorf("a write of one cell writes %d bytes, want 4 pages at most", each)
+	}
+}
+
+func TestACheckpointTouchesNoIndex(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{})
+	x := created(t, s, "x")
+	within(t, s, func(w *writer) error {
+		return w.conn.script(`CREATE TEMP TRIGGER indexed UPDATE OF name, workflow, plan, created, owner, ready, expires, claim ON executions
+			BEGIN SELECT RAISE(ABORT, 'an index is written'); END`)
+	})
+	x.DueAt, x.Frames = time.Now().Add(time.Hour), 7
+	put(t, s, x)
+	x.State = store.Done
+	if err := commitOne(s, write(x, nil)); err == nil {
+		t.Error("the end of an execution is not seen to write an index: nor would a checkpoint be")
+	}
+}
+
+func TestCallsWaitForTheDiskUnlessTheyAreToldNotTo(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[Sync]int64{Full: 2, Relaxed: 1} {
+		within(t, opened(t, newPath(t), Config{Sync: mode}), func(w *writer) error {
+			if got, err := w.conn.number("PRAGMA synchronous"); got != want || err != nil {
+				t.Errorf("Sync %d: synchronous is %d, %v; want %d", mode, got, err, want)
+			}
+			return w.conn.ask("PRAGMA journal_mode", func(row []driver.Value) error {
+				if asText(row[0]) != "wal" {
+					t.Errorf("the journal is %v", row[0])
+				}
+				return nil
+			})
+		})
 	}
 }
 
