@@ -46,13 +46,16 @@ func TestWhatIsLargeIsKeptAndReplacedAsWhatIsSmall(t *testing.T) {
 func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := opened(t, newPath(t), Config{})
-	for i := range 3 {
+	for i := range 4 {
 		x := fresh(fmt.Sprint(i))
 		x.State, x.Input, x.Output = store.Done, make([]byte, 600), make([]byte, 600)
 		x.Cells, x.Inbox = []store.Cell{{ID: 1, Data: []byte("c")}}, []store.Message{{ID: "m"}}
 		x.Tasks = []store.Task{{ID: "t", Queue: "q"}}
-		if i == 2 {
+		switch i {
+		case 2:
 			x.ForgetAt = time.Now().Add(-time.Second)
+		case 3:
+			x.Input = nil
 		}
 		if _, err := s.Create(t.Context(), x); err != nil {
 			t.Fatal(err)
@@ -66,6 +69,12 @@ func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 			path := s.path
 			closed(t, s)
 			s = opened2(t, path)
+			if err := s.Forget(t.Context(), x.Key, x.RunUID); err != nil {
+				t.Fatal(err)
+			}
+		case 3: // when what was large is not any more
+			x.Output = []byte("short")
+			put(t, s, x)
 			if err := s.Forget(t.Context(), x.Key, x.RunUID); err != nil {
 				t.Fatal(err)
 			}
