@@ -69,6 +69,30 @@ func other(t *testing.T, statements ...string) string {
 	return path
 }
 
+// crashed is a SQLite file that was not closed: a part of it is in its log.
+func crashed(t *testing.T, statements ...string) string {
+	t.Helper()
+	path := newPath(t)
+	from := newPath(t)
+	c, err := connect(from, "", statements...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		content, err := os.ReadFile(from + suffix)
+		if err == nil {
+			err = os.WriteFile(path+suffix, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestAFileThatIsNoDatabaseIsRefusedAndLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"x", "hello", strings.Repeat("no database at all ", 1000)} {
@@ -88,6 +112,7 @@ func TestADatabaseOfOthersIsRefusedAndLeftAsItIs(t *testing.T) {
 	for what, path := range map[string]string{
 		"without an application id": other(t, "user_version = 1; CREATE TABLE executions (seq)"),
 		"of another application":    other(t, "application_id = 77; CREATE TABLE theirs (x)"),
+		"after a crash":             crashed(t, "application_id = 77; PRAGMA journal_mode = WAL; CREATE TABLE theirs (x)"),
 		"with a log":                other(t, "application_id = 77; PRAGMA journal_mode = WAL; CREATE TABLE theirs (x)"),
 	} {
 		wantIs(t, what, refused(t, path), ErrForeign)

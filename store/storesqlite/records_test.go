@@ -3,6 +3,7 @@ package storesqlite
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -45,13 +46,16 @@ func TestWhatIsLargeIsKeptAndReplacedAsWhatIsSmall(t *testing.T) {
 func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := opened(t, newPath(t), Config{})
-	for i := range 3 {
+	for i := range 4 {
 		x := fresh(fmt.Sprint(i))
 		x.State, x.Input, x.Output = store.Done, make([]byte, 600), make([]byte, 600)
 		x.Cells, x.Inbox = []store.Cell{{ID: 1, Data: []byte("c")}}, []store.Message{{ID: "m"}}
 		x.Tasks = []store.Task{{ID: "t", Queue: "q"}}
-		if i == 2 {
+		switch i {
+		case 2:
 			x.ForgetAt = time.Now().Add(-time.Second)
+		case 3:
+			x.Input = nil
 		}
 		if _, err := s.Create(t.Context(), x); err != nil {
 			t.Fatal(err)
@@ -65,6 +69,12 @@ func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 			path := s.path
 			closed(t, s)
 			s = opened2(t, path)
+			if err := s.Forget(t.Context(), x.Key, x.RunUID); err != nil {
+				t.Fatal(err)
+			}
+		case 3: // when what was large is not any more
+			x.Output = []byte("short")
+			put(t, s, x)
 			if err := s.Forget(t.Context(), x.Key, x.RunUID); err != nil {
 				t.Fatal(err)
 			}
@@ -110,6 +120,39 @@ func TestAWriteWritesWhatHasChangedAndNotTheExecution(t *testing.T) {
 	}
 	if each := (size() - before) / writes; each > 4*(pageSize+100) || each <= 0 {
 		t.Errorf("a write of one cell writes %d bytes, want 4 pages at most", each)
+	}
+}
+
+func TestACheckpointTouchesNoIndex(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{})
+	x := created(t, s, "x")
+	within(t, s, func(w *writer) error {
+		return w.conn.script(`CREATE TEMP TRIGGER indexed UPDATE OF name, workflow, plan, created, owner, ready, expires, claim ON executions
+			BEGIN SELECT RAISE(ABORT, 'an index is written'); END`)
+	})
+	x.DueAt, x.Frames = time.Now().Add(time.Hour), 7
+	put(t, s, x)
+	x.State = store.Done
+	if err := commitOne(s, write(x, nil)); err == nil {
+		t.Error("the end of an execution is not seen to write an index: nor would a checkpoint be")
+	}
+}
+
+func TestCallsWaitForTheDiskUnlessTheyAreToldNotTo(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[Sync]int64{Full: 2, Relaxed: 1} {
+		within(t, opened(t, newPath(t), Config{Sync: mode}), func(w *writer) error {
+			if got, err := w.conn.number("PRAGMA synchronous"); got != want || err != nil {
+				t.Errorf("Sync %d: synchronous is %d, %v; want %d", mode, got, err, want)
+			}
+			return w.conn.ask("PRAGMA journal_mode", func(row []driver.Value) error {
+				if asText(row[0]) != "wal" {
+					t.Errorf("the journal is %v", row[0])
+				}
+				return nil
+			})
+		})
 	}
 }
 

@@ -223,9 +223,6 @@ func (w *writer) ring() error {
 	if err := w.lapse(); err != nil {
 		return err
 	}
-	if err := w.move(); err != nil {
-		return err
-	}
 	now := timeBytes(time.Now())
 	for _, plan := range w.plans {
 		list, err := w.numbers(readyOfPlan, plan, now, int64(1))
