@@ -52,10 +52,10 @@ func TestOfTheLocksThatANewOwnerFindsNotAllOfItGivesBackThoseThatItHasTakenOver(
 }
 
 // left is a workflow whose first attempt is left behind in the inner of two guards, with
-// the contexts of the locks that it has.
-func left(t *testing.T, let <-chan struct{}) (w *workflow.Workflow[string, string], has map[string]context.Context, tokens map[string][]locking.Token) {
+// the locks that it has.
+func left(t *testing.T, let <-chan struct{}) (w *workflow.Workflow[string, string], has map[string]*locking.Lock, tokens map[string][]locking.Token) {
 	t.Helper()
-	has, tokens = map[string]context.Context{}, map[string][]locking.Token{}
+	has, tokens = map[string]*locking.Lock{}, map[string][]locking.Token{}
 	s := steps.New("s", func(ctx *steps.Context, in string) (string, error) {
 		for _, k := range []string{"k", "l"} {
 			lock, err := locking.Held(context.WithoutCancel(ctx), k) // its context ends with the lock alone
@@ -63,7 +63,7 @@ func left(t *testing.T, let <-chan struct{}) (w *workflow.Workflow[string, strin
 				return "", err
 			}
 			if tokens[k] = append(tokens[k], lock.Token(k)); ctx.Attempt() == 1 {
-				has[k] = lock.Context()
+				has[k] = lock
 			}
 		}
 		if ctx.Attempt() == 1 {
@@ -104,7 +104,7 @@ func TestI4BodyThatIsLeftBehindIsFencedFromTheOuterGuardAlsoWhereTheInnerOneHasL
 		if !errors.Is(err, workflow.ErrGuardLost) {
 			t.Error(err)
 		}
-		if cause := context.Cause(has["l"]); !errors.Is(cause, locking.ErrLockRevoked) {
+		if cause := context.Cause(has["l"].Context()); !errors.Is(cause, locking.ErrLockRevoked) {
 			t.Errorf("its other lock has ended since: %v", cause)
 		}
 	})
