@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -47,6 +48,37 @@ func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 		r.wantOwner(false)
 		time.Sleep(time.Hour)
 		r.wantEnd("-a", nil)
+	})
+}
+
+// slowPost is a store that takes messages only when something has happened.
+type slowPost struct {
+	store.Store
+
+	until func()
+}
+
+func (s *slowPost) Deliver(ctx context.Context, k store.Key, m store.Message) error {
+	s.until()
+	return s.Store.Deliver(ctx, k, m)
+}
+
+func TestSenderIsToldWhatBecameOfAMessageToWhatWasLetGoMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		wait := func(s store.Store) store.Store {
+			return &slowPost{s, func() { time.Sleep(2 * workflow.DefaultRestAfter) }}
+		}
+		r := restOn(t, wait, inTurn(d.async("s"), d.async("late")))
+		ref := <-d.refs
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, ref, "out"))
+		late := <-d.refs
+		synctest.Wait()
+		if err := workflow.CompleteStep(t.Context(), r.engine, ref, "again"); !errors.Is(err, workflow.ErrUnfit) {
+			t.Error(err)
+		}
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, late, "end"))
+		r.wantEnd("end", nil)
 	})
 }
 
