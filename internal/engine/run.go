@@ -184,7 +184,7 @@ func (begun) handle(r *Run) error {
 type woke struct{}
 
 func (woke) handle(r *Run) error {
-	r.wakeAt = time.Time{}
+	r.e.timers.went(r)
 	if !r.later.IsZero() && !r.later.After(time.Now()) {
 		r.later = time.Time{}
 		if err := r.settle(); err != nil || r.over {
