@@ -58,11 +58,11 @@ type Config struct {
 	// it is left behind; zero is [DefaultCancelGrace].
 	CancelGrace time.Duration
 	// RestAfter is how long an execution stays in this process's memory that waits for a
-	// time, a child or a message, and at which nothing happens; one that is to sleep for
-	// longer is let go at once. The store then gives it to whichever engine asks when its
-	// time or the message has come. What holds or wants a lock stays with its engine, as
-	// does what a caller here waits for, and everything on a store that is not durable.
-	// Zero is [DefaultRestAfter].
+	// time, a child or a message, and at which nothing happens; one that comes to a sleep
+	// that is longer is let go at once, unless it begins with that. The store then gives
+	// it to whichever engine asks when its time or the message has come. What holds or
+	// wants a lock stays with its engine, as does what a caller here waits for, and
+	// everything on a store that is not durable. Zero is [DefaultRestAfter].
 	RestAfter time.Duration
 	// Retention is how long a finished execution is kept whose id the caller gave;
 	// zero is [DefaultRetention]. A failed one is kept for good.

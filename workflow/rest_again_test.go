@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,42 @@ func restOn(t *testing.T, wrap func(store.Store) store.Store, w *workflow.Workfl
 	return &resting{t, s.store, e, w, "x"}
 }
 
+func TestMessageThatIsOfNoUseKeepsNobodyFromResting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		r := rest(t, inTurn(d.async("s"), d.async("late")))
+		ref := <-d.refs
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, ref, "out"))
+		late := <-d.refs
+		time.Sleep(time.Hour)
+		r.wantOwner(false)
+		if err := workflow.CompleteStep(t.Context(), r.engine, ref, "again"); !errors.Is(err, workflow.ErrUnfit) {
+			t.Error(err)
+		}
+		r.wantOwner(true)
+		time.Sleep(workflow.DefaultRestAfter)
+		r.wantOwner(false)
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, late, "end"))
+		r.wantEnd("end", nil)
+	})
+}
+
+func TestErrandThatHadToBeTriedAgainKeepsNobodyFromResting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		child := workflow.New("child", func(b builder, in value) value {
+			workflow.Sleep(b, time.Hour)
+			return workflow.Do(b, doing(&j, "c"), in)
+		})
+		w := workflow.New("w", func(b builder, in value) value { return workflow.Call(b, child, in) })
+		r := restOn(t, func(s store.Store) store.Store { return &forgetful{Store: s, workflow: "child"} }, w, child)
+		time.Sleep(time.Minute)
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		r.wantEnd("-c", nil)
+	})
+}
+
 func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
@@ -47,6 +84,53 @@ func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 		r.wantOwner(false)
 		time.Sleep(time.Hour)
 		r.wantEnd("-a", nil)
+	})
+}
+
+func TestExecutionThatBeginsWithALongSleepHasTimeForItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		r := rest(t, workflow.New("w", func(b builder, in value) value {
+			workflow.Sleep(b, time.Hour)
+			return workflow.Do(b, doing(&j, "a"), in)
+		}))
+		time.Sleep(workflow.DefaultRestAfter - time.Nanosecond)
+		r.wantOwner(true) // who has begun it may be about to wait for it
+		time.Sleep(time.Nanosecond)
+		r.wantOwner(false)
+		time.Sleep(time.Hour)
+		r.wantEnd("-a", nil)
+	})
+}
+
+// slowPost is a store that takes messages only when something has happened.
+type slowPost struct {
+	store.Store
+
+	until func()
+}
+
+func (s *slowPost) Deliver(ctx context.Context, k store.Key, m store.Message) error {
+	s.until()
+	return s.Store.Deliver(ctx, k, m)
+}
+
+func TestSenderIsToldWhatBecameOfAMessageToWhatWasLetGoMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		wait := func(s store.Store) store.Store {
+			return &slowPost{s, func() { time.Sleep(2 * workflow.DefaultRestAfter) }}
+		}
+		r := restOn(t, wait, inTurn(d.async("s"), d.async("late")))
+		ref := <-d.refs
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, ref, "out"))
+		late := <-d.refs
+		synctest.Wait()
+		if err := workflow.CompleteStep(t.Context(), r.engine, ref, "again"); !errors.Is(err, workflow.ErrUnfit) {
+			t.Error(err)
+		}
+		wants(t, workflow.CompleteStep(t.Context(), r.engine, late, "end"))
+		r.wantEnd("end", nil)
 	})
 }
 

@@ -55,7 +55,7 @@ func (t TimeoutOption) toRun(o runOptions) runOptions {
 // [*NotRegisteredError], [*ConfigError], [*LimitError], [*InputError],
 // [ErrNotRunning] or [ErrIDConflict].
 func Run[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], input In, opts ...RunOption) (Out, error) {
-	run, err := begin(ctx, e, w, input, opts)
+	run, err := begin(ctx, e, w, input, opts, true)
 	if err != nil {
 		var none Out
 		return none, err
@@ -68,14 +68,14 @@ func Run[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], inpu
 // Start starts an execution and returns a handle on it. The execution is recorded
 // when Start returns. Its errors are those of [Run] before anything runs.
 func Start[In, Out any](ctx context.Context, e *Engine, w *Workflow[In, Out], input In, opts ...RunOption) (*Handle[Out], error) {
-	run, err := begin(ctx, e, w, input, opts)
+	run, err := begin(ctx, e, w, input, opts, false)
 	if err != nil {
 		return nil, err
 	}
 	return &Handle[Out]{e: e, run: run}, nil
 }
 
-func begin[In any](ctx context.Context, e *Engine, w Definition, input In, opts []RunOption) (*engine.Run, error) {
+func begin[In any](ctx context.Context, e *Engine, w Definition, input In, opts []RunOption, awaited bool) (*engine.Run, error) {
 	var o runOptions
 	for _, opt := range opts {
 		o = opt.toRun(o)
@@ -96,7 +96,7 @@ func begin[In any](ctx context.Context, e *Engine, w Definition, input In, opts 
 	if err != nil {
 		return nil, err
 	}
-	return e.inner.Begin(ctx, engine.Order{Plan: p, ID: o.id, Input: data, Identity: identity, Timeout: o.timeout})
+	return e.inner.Begin(ctx, engine.Order{Plan: p, ID: o.id, Input: data, Identity: identity, Timeout: o.timeout, Awaited: awaited})
 }
 
 // Handle stands for an execution. It may be used concurrently.

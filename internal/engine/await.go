@@ -32,29 +32,44 @@ const settlesSoon = 5 * time.Millisecond
 // waiters are those who wait for executions that other engines drive.
 type waiters struct {
 	mu    sync.Mutex
-	byKey map[store.Key]chan struct{}
+	byKey map[store.Key]*news
 }
 
-// listen returns a channel that is closed when something is heard of the execution.
-func (w *waiters) listen(key store.Key) <-chan struct{} {
+// news is of an execution: heard is closed when there is some.
+type news struct {
+	heard     chan struct{}
+	listeners int
+}
+
+// listen is to be ended with leave.
+func (w *waiters) listen(key store.Key) *news {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.byKey == nil {
-		w.byKey = make(map[store.Key]chan struct{})
+		w.byKey = make(map[store.Key]*news)
 	}
-	c := w.byKey[key]
-	if c == nil {
-		c = make(chan struct{})
-		w.byKey[key] = c
+	n := w.byKey[key]
+	if n == nil {
+		n = &news{heard: make(chan struct{})}
+		w.byKey[key] = n
 	}
-	return c
+	n.listeners++
+	return n
+}
+
+func (w *waiters) leave(key store.Key, n *news) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n.listeners--; n.listeners == 0 && w.byKey[key] == n {
+		delete(w.byKey, key)
+	}
 }
 
 func (w *waiters) tell(key store.Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c := w.byKey[key]; c != nil {
-		close(c)
+	if n := w.byKey[key]; n != nil {
+		close(n.heard)
 		delete(w.byKey, key)
 	}
 }
@@ -62,7 +77,9 @@ func (w *waiters) tell(key store.Key) {
 // Wait waits for the end of the execution, whoever drives it. An error means that
 // there is no end to tell of.
 func (r *Run) Wait(ctx context.Context) (End, error) {
-	r.waiting.Add(1)
+	if !r.expected.CompareAndSwap(true, false) {
+		r.waiting.Add(1)
+	}
 	select {
 	case <-r.done:
 		defer r.waiting.Add(-1)
@@ -91,32 +108,39 @@ func (r *Run) Wait(ctx context.Context) (End, error) {
 func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (End, error) {
 	soon := settlesSoon
 	for {
-		pause := lookAgain
-		heard := e.waits.listen(key)
-		x, err := e.cfg.Store.Load(ctx, key)
-		switch {
-		case err != nil:
-			return End{}, fmt.Errorf("workflow: wait for %s: %w", key, err)
-		case x.State.Finished() && !x.Unsettled:
-			return endOf(e, x)
-		case e.base.Err() != nil:
-			return End{}, context.Cause(e.base)
-		case x.State.Finished():
-			pause, soon = soon, min(2*soon, lookAgain)
-		}
-		again := time.NewTimer(pause)
-		select {
-		case <-heard:
-		case <-again.C:
-		case <-e.base.Done():
-		case <-ctx.Done():
-			err = fmt.Errorf("workflow: wait for %s: %w", key, context.Cause(ctx))
-		}
-		again.Stop()
-		if err != nil {
-			return End{}, err
+		if end, over, err := e.lookForEnd(ctx, key, &soon); over || err != nil {
+			return end, err
 		}
 	}
+}
+
+// lookForEnd looks once, and then waits until it is worth while to look again.
+func (e *Engine) lookForEnd(ctx context.Context, key store.Key, soon *time.Duration) (end End, over bool, err error) {
+	pause := lookAgain
+	n := e.waits.listen(key)
+	defer e.waits.leave(key, n)
+	x, err := e.cfg.Store.Load(ctx, key)
+	switch {
+	case err != nil:
+		return End{}, false, fmt.Errorf("workflow: wait for %s: %w", key, err)
+	case x.State.Finished() && !x.Unsettled:
+		end, err = endOf(e, x)
+		return end, true, err
+	case e.base.Err() != nil:
+		return End{}, false, context.Cause(e.base)
+	case x.State.Finished():
+		pause, *soon = *soon, min(2**soon, lookAgain)
+	}
+	again := time.NewTimer(pause)
+	defer again.Stop()
+	select {
+	case <-n.heard:
+	case <-again.C:
+	case <-e.base.Done():
+	case <-ctx.Done():
+		return End{}, false, fmt.Errorf("workflow: wait for %s: %w", key, context.Cause(ctx))
+	}
+	return End{}, false, nil
 }
 
 func endOf(_ *Engine, x *store.Snapshot) (End, error) {

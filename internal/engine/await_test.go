@@ -42,3 +42,25 @@ func TestEndOfAnExecutionThatDoesNotSettleIsAskedForOnceASecond(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoHasWaitedForAnExecutionLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := storemem.New()
+		e := New(Config{Store: s})
+		for id, state := range map[string]store.ExecutionState{"done": store.Done, "at work": store.Invoking, "not there": ""} {
+			key := store.Key{Workflow: "w", ID: id}
+			if state != "" {
+				x := &store.Snapshot{Identity: store.Identity{Key: key, RunUID: id}, Head: store.Head{State: state}}
+				if existing, err := s.Create(t.Context(), x); existing != nil || err != nil {
+					t.Fatal(existing, err)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, _ = e.AwaitEnd(ctx, key)
+			cancel()
+			if n := len(e.waits.byKey); n > 0 {
+				t.Errorf("%s: it is known of %d executions that somebody waits", id, n)
+			}
+		}
+	})
+}

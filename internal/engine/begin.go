@@ -28,6 +28,8 @@ type Order struct {
 	Timeout time.Duration
 	// Parent is set for children.
 	Parent *store.Parent
+	// Awaited says that the caller is going to call [Run.Wait].
+	Awaited bool
 }
 
 func (o *Order) identity() []byte {
@@ -51,6 +53,10 @@ func (e *Engine) Begin(ctx context.Context, o Order) (*Run, error) {
 	r, err := e.admit(o.Plan, store.Key{Workflow: o.Plan.Name, ID: o.ID})
 	if err != nil {
 		return nil, err
+	}
+	if o.Awaited {
+		r.waiting.Store(1)
+		r.expected.Store(true)
 	}
 	if err := r.create(ctx, o, generated); err != nil {
 		r.abandon(err)

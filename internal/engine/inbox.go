@@ -158,10 +158,10 @@ func (r *Run) recordQuietly(commands []machine.Command) error {
 // Send stores a message for an execution, and has whoever drives it handle it. When
 // that is this engine, the answer says whether it was of use.
 func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error {
-	var resting bool
-	if e.Find(key) == nil {
+	free := e.Find(key) != nil // or will be, if it is not here any more when the message is stored
+	if !free {
 		var err error
-		if resting, err = e.useful(ctx, key, ev); err != nil {
+		if free, err = e.useful(ctx, key, ev); err != nil {
 			return err
 		}
 	}
@@ -176,13 +176,13 @@ func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error 
 	switch {
 	case r != nil:
 		r.post(sent{u})
-	case resting: // the message wakes it, here or elsewhere
+	case free: // the message wakes it, here or elsewhere
 		e.lookForWork()
 		elsewhere := time.AfterFunc(lookAgain, func() { e.senders.tell(u, nil) })
 		defer elsewhere.Stop()
 	default:
 		select {
-		case err := <-answer: // it was the last that its run was told
+		case err := <-answer: // somebody here was quicker
 			return err
 		default:
 			return nil

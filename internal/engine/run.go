@@ -27,8 +27,9 @@ type Run struct {
 	plan *plan.Plan
 	key  store.Key
 	done chan struct{} // closed when the run has ended
-	// waiting are those who wait for that.
-	waiting atomic.Int32
+	// waiting are those who wait for that; expected says that one of them is still to come.
+	waiting  atomic.Int32
+	expected atomic.Bool
 
 	mu   sync.Mutex
 	mail []mail
@@ -202,7 +203,7 @@ func (begun) handle(r *Run) error {
 type woke struct{}
 
 func (woke) handle(r *Run) error {
-	r.wakeAt = time.Time{}
+	r.e.timers.went(r)
 	if !r.later.IsZero() && !r.later.After(time.Now()) {
 		r.later = time.Time{}
 		if err := r.settle(); err != nil || r.over {

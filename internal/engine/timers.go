@@ -45,6 +45,15 @@ func (t *timers) set(r *Run, at time.Time) {
 	t.arm()
 }
 
+// went notes that the run's timer has gone off, unless it was set again since.
+func (t *timers) went(r *Run) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r.place == 0 {
+		r.wakeAt = time.Time{}
+	}
+}
+
 // arm requires mu.
 func (t *timers) arm() {
 	if t.over || len(t.list) == 0 {

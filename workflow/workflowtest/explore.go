@@ -8,42 +8,66 @@ import (
 )
 
 // Explore makes a history without a death, and then one for each point at which a process
-// may die: before and after each call that it makes of the store or the lock server. Bodies
+// may die: before and after each call that may change something at the store or the lock
+// server. What the clock brings about is no such point: leases, and their renewal. Bodies
 // that are under way when their process dies have their contexts ended; what they still do
 // is done by a dead process, as if it had been done a moment earlier.
 //
-// Each history is a subtest, which fails when [Subject.Check] fails it, when something has
-// not come to its end or not given back its locks within [Subject.Patience], and with what
-// Run of the last process makes of it. A run of histories ends with the first in which the
-// point was not reached.
+// Each history is a subtest, which fails when [Subject.Check] fails it, which is given what
+// Run of the last process has returned, or when something has not come to its end or not
+// given back its locks within [Subject.Patience]. A run of histories ends with the first in
+// which the point was not reached, or that fails. With -run a history is made by itself.
 func Explore(t *testing.T, s Subject) {
 	t.Helper()
 	s.setDefaults()
 	if t.Run("no death", func(t *testing.T) { s.explore(t) }) {
-		n := s.points(t, s.explore)
+		n := s.points(t.Run, s.explore)
 		t.Logf("%d points at which the process may die", n)
 	}
 }
 
+// mostLeftOut is up to which point histories are looked for that -run names.
+const mostLeftOut = 300
+
+// runner runs a subtest, unless it is left out, as [testing.T.Run] does.
+type runner func(name string, test func(t *testing.T)) (ok bool)
+
 // points has a history made for each point, and for each pair of them where that is asked
-// for. History says how many of its points were reached.
-func (s *Subject) points(t *testing.T, history func(t *testing.T, points ...int) (reached int)) (n int) {
-	t.Helper()
+// for. History says how many of its points were reached. It answers how many histories of
+// one point have reached that.
+func (s *Subject) points(run runner, history func(t *testing.T, points ...int) (reached int)) (n int) {
 	for first := 1; ; first++ {
-		reached := 0
-		if !t.Run(fmt.Sprintf("point %d", first), func(t *testing.T) { reached = history(t, first) }) || reached < 1 {
-			return first - 1 // what follows would most often fail alike
+		reached, leftOut, ok := made(run, history, fmt.Sprintf("point %d", first), first)
+		if !ok || reached < 1 {
+			return n // what follows would most often fail alike
 		}
-		for second := 1; s.Twice && reached > 0; second++ {
-			ok := t.Run(fmt.Sprintf("points %d and %d", first, second), func(t *testing.T) { reached = history(t, first, second) })
+		if !leftOut {
+			n++
+		}
+		for second := 1; s.Twice; second++ {
+			reached, _, ok := made(run, history, fmt.Sprintf("points %d and %d", first, second), first, second)
 			if !ok {
-				return first
+				return n
 			}
 			if reached < 2 {
 				break
 			}
 		}
 	}
+}
+
+// made has a history made. Nobody knows what one that is left out would have reached: it
+// counts as if it had come to all of its points, since those behind may be asked for.
+func made(run runner, history func(t *testing.T, points ...int) int, name string, points ...int) (reached int, leftOut, ok bool) {
+	leftOut = true
+	ok = run(name, func(t *testing.T) {
+		leftOut = false
+		reached = history(t, points...)
+	})
+	if leftOut && points[len(points)-1] < mostLeftOut {
+		reached = len(points)
+	}
+	return reached, leftOut, ok
 }
 
 // explore makes a history, in no time where nothing in it leaves the process.

@@ -180,3 +180,22 @@ func TestLedgerIsJudged(t *testing.T) {
 		})
 	}
 }
+
+func TestHistoriesThatAreNamedAreMadeThoughThoseBeforeAreLeftOut(t *testing.T) {
+	var got []string
+	only := func(named ...string) runner {
+		return func(name string, test func(t *testing.T)) bool {
+			if slices.Contains(named, name) {
+				got = append(got, name)
+				test(t)
+			}
+			return true
+		}
+	}
+	reachesAll := func(_ *testing.T, points ...int) int { return len(points) }
+	s := Subject{Twice: true}
+	n := s.points(only("point 3", "points 40 and 70"), reachesAll)
+	if want := []string{"point 3", "points 40 and 70"}; n != 1 || !slices.Equal(got, want) {
+		t.Errorf("%d of %q, want 1 of %q", n, got, want)
+	}
+}

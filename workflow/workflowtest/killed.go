@@ -40,7 +40,7 @@ func ExploreKilled(t *testing.T, s Subject) {
 		return
 	}
 	name := t.Name()
-	n := s.points(t, func(t *testing.T, points ...int) int {
+	n := s.points(t.Run, func(t *testing.T, points ...int) int {
 		t.Helper()
 		return killed(t, name, points)
 	})

@@ -20,8 +20,10 @@ const redisVariable = "LOCKSTEP_TEST_REDIS"
 // onDisk is a world of a file and a server.
 func onDisk(_ testing.TB, dir string) workflowtest.World {
 	return workflowtest.World{
-		OpenStore: func() (store.Store, error) { return storesqlite.Open(filepath.Join(dir, "lockstep.db"), storesqlite.Config{}) },
-		NewLocks:  func() driver.Queuer { return lockredis.New(lockredis.Config{RedisURL: os.Getenv(redisVariable)}) },
+		OpenStore: func() (store.Store, error) {
+			return storesqlite.Open(filepath.Join(dir, "lockstep.db"), storesqlite.Config{})
+		},
+		NewLocks: func() driver.Queuer { return lockredis.New(lockredis.Config{RedisURL: os.Getenv(redisVariable)}) },
 	}
 }
 
