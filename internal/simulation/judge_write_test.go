@@ -242,7 +242,8 @@ func (m *mirror) judgeFrame(id store.FrameID, was, now store.Frame) {
 	}
 	for _, h := range was.Holds {
 		same := func(n store.Hold) bool { return n.Key == h.Key }
-		m.dropped[h.Key] = m.dropped[h.Key] || now.State == store.FrameRunning && !slices.ContainsFunc(now.Holds, same)
+		midst := now.State == store.FrameRunning || now.State == store.FrameUnwinding
+		m.dropped[h.Key] = m.dropped[h.Key] || midst && !slices.ContainsFunc(now.Holds, same)
 	}
 	if was.Sequence != now.Sequence || was.Parent != now.Parent || was.Branch != now.Branch || !bytes.Equal(was.Item, now.Item) {
 		m.w.faultf("frame %d of %s becomes another one", id, m.name)
