@@ -61,6 +61,7 @@ func (s *Subject) points(run runner, history func(t *testing.T, points ...int) (
 func made(run runner, history func(t *testing.T, points ...int) int, name string, points ...int) (reached int, leftOut, ok bool) {
 	leftOut = true
 	ok = run(name, func(t *testing.T) {
+		t.Helper()
 		leftOut = false
 		reached = history(t, points...)
 	})

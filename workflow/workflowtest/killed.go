@@ -18,7 +18,7 @@ import (
 const (
 	pointVariable = "LOCKSTEP_CRASH_POINT"
 	dirVariable   = "LOCKSTEP_CRASH_DIR"
-	markVariable  = "LOCKSTEP_CRASH_MARK" // the file that says where it has died
+	markVariable  = "LOCKSTEP_CRASH_MARK" // the file that says where it has died, or nothing, when it has come to its end
 )
 
 // ExploreKilled is [Explore] with real processes: it starts the test's own program again
@@ -49,21 +49,23 @@ func ExploreKilled(t *testing.T, s Subject) {
 
 // killed makes a history of processes that die at those points, and of one more, and says
 // how many of them have died.
-func killed(t *testing.T, test string, points []int) (reached int) {
-	t.Helper()
-	dir, mark := t.TempDir(), filepath.Join(t.TempDir(), "died")
+func killed(tb testing.TB, test string, points []int) (reached int) {
+	tb.Helper()
+	dir, mark := tb.TempDir(), filepath.Join(tb.TempDir(), "died")
 	for _, at := range slices.Concat(points, []int{0}) {
-		out, err := runChild(t.Context(), test, at, dir, mark)
+		out, err := runChild(tb.Context(), test, at, dir, mark)
 		where, unmarked := os.ReadFile(mark) //nolint:gosec // it is ours
 		switch {
-		case errors.Is(unmarked, os.ErrNotExist) && err == nil:
+		case unmarked == nil && len(where) == 0 && err == nil:
 			return reached
-		case unmarked != nil || err == nil:
-			t.Fatalf("process %d: %v, %v\n%s", reached+1, err, unmarked, out)
+		case errors.Is(unmarked, os.ErrNotExist) && err == nil:
+			tb.Fatalf("process %d has left out what it is for: a test that calls ExploreKilled is not to depend on flags\n%s", reached+1, out)
+		case unmarked != nil || len(where) == 0 || err == nil:
+			tb.Fatalf("process %d: %v, %v\n%s", reached+1, err, unmarked, out)
 		}
-		t.Logf("the process dies %s", where)
+		tb.Logf("the process dies %s", where)
 		if err := os.Remove(mark); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		reached++
 	}
@@ -99,6 +101,9 @@ func (s *Subject) child(t *testing.T, at int, dir string) {
 	}
 	p.spare()
 	s.judge(t, dir, p, err)
+	if err := os.WriteFile(os.Getenv(markVariable), nil, 0o600); err != nil { //nolint:gosec // it is the parent's
+		t.Fatal(err)
+	}
 }
 
 // killSelf does not return.

@@ -1,38 +1,31 @@
-package workflowtest_test
+package workflowtest
 
-import (
-	"os"
-	"path/filepath"
-	"testing"
+import "testing"
 
-	"github.com/lockstep-dev/lockstep/internal/redistest"
-	"github.com/lockstep-dev/lockstep/locking/driver"
-	"github.com/lockstep-dev/lockstep/locking/lockredis"
-	"github.com/lockstep-dev/lockstep/steps"
-	"github.com/lockstep-dev/lockstep/store"
-	"github.com/lockstep-dev/lockstep/store/storesqlite"
-	"github.com/lockstep-dev/lockstep/workflow/workflowtest"
-)
-
-// redisVariable tells children of the server that they share with those before them.
-const redisVariable = "LOCKSTEP_TEST_REDIS"
-
-// onDisk is a world of a file and a server.
-func onDisk(_ testing.TB, dir string) workflowtest.World {
-	return workflowtest.World{
-		OpenStore: func() (store.Store, error) {
-			return storesqlite.Open(filepath.Join(dir, "lockstep.db"), storesqlite.Config{})
-		},
-		NewLocks: func() driver.Queuer { return lockredis.New(lockredis.Config{RedisURL: os.Getenv(redisVariable)}) },
-	}
+func TestProcessThatLeavesItsTestOutIsNoHistory(t *testing.T) {
+	j := &jury{TB: t}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		killed(j, "TestThatIsNotThere", nil)
+	}()
+	<-over
+	j.wants(t, "process 1 has left out what it is for")
 }
 
-func TestWorkflowOnDiskIsUndoneWhereverItsProcessIsKilled(t *testing.T) {
-	if os.Getenv(redisVariable) == "" {
-		t.Setenv(redisVariable, redistest.Start(t).URL())
-	}
-	workflowtest.ExploreKilled(t, workflowtest.Subject{
-		World: onDisk, Check: wantUndone,
-		Program: order(func(*steps.Context) error { return steps.Permanent(errBoom) }),
+// What these processes have ends with them: each begins anew.
+func TestProcessesAreKilledAtEachPoint(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // they need not wait for reports of races at their end
+	ExploreKilled(t, Subject{
+		World:   func(t testing.TB, _ string) World { return inMemory(t) },
+		Program: twoSteps,
+		Check: func(t testing.TB, dir string, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			if _, done := ReadLedger(t, dir).begins("b", false); !done {
+				t.Error("the last step has not had its effect")
+			}
+		},
 	})
 }
