@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,15 +57,18 @@ func TestOfTheLocksThatANewOwnerFindsNotAllOfItGivesBackThoseThatItHasTakenOver(
 func left(t *testing.T, let <-chan struct{}) (w *workflow.Workflow[string, string], has map[string]*locking.Lock, tokens map[string][]locking.Token) {
 	t.Helper()
 	has, tokens = map[string]*locking.Lock{}, map[string][]locking.Token{}
+	var mu sync.Mutex // the attempts know nothing of each other
 	s := steps.New("s", func(ctx *steps.Context, in string) (string, error) {
 		for _, k := range []string{"k", "l"} {
 			lock, err := locking.Held(context.WithoutCancel(ctx), k) // its context ends with the lock alone
 			if err != nil {
 				return "", err
 			}
+			mu.Lock()
 			if tokens[k] = append(tokens[k], lock.Token(k)); ctx.Attempt() == 1 {
 				has[k] = lock
 			}
+			mu.Unlock()
 		}
 		if ctx.Attempt() == 1 {
 			<-let
