@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,13 +171,18 @@ func TestGuardKeepsWhatItHasLeftUntilItsAttemptsHaveEndedAndThenGivesItBack(t *t
 func TestI4GuardWithLostLockLeavesADeafBodyBehindAndItsTokenIsTheLowerOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
+		var mu sync.Mutex // the attempts know nothing of each other
 		var tokens []locking.Token
 		s := body(&journal{}, "s", func(ctx *steps.Context) error {
 			lock, err := locking.Held(ctx, "k")
 			if err != nil {
 				return err
 			}
-			if tokens = append(tokens, lock.Token("k")); len(tokens) == 1 {
+			mu.Lock()
+			tokens = append(tokens, lock.Token("k"))
+			first := len(tokens) == 1
+			mu.Unlock()
+			if first {
 				<-let
 				if lock.Context().Err() == nil {
 					t.Error("the body that was left behind believes to have the lock")

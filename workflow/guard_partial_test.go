@@ -57,7 +57,7 @@ func TestOfTheLocksThatANewOwnerFindsNotAllOfItGivesBackThoseThatItHasTakenOver(
 func left(t *testing.T, let <-chan struct{}) (w *workflow.Workflow[string, string], has map[string]*locking.Lock, tokens map[string][]locking.Token) {
 	t.Helper()
 	has, tokens = map[string]*locking.Lock{}, map[string][]locking.Token{}
-	var mu sync.Mutex // the first attempt is still there when the second one runs
+	var mu sync.Mutex // the attempts know nothing of each other
 	s := steps.New("s", func(ctx *steps.Context, in string) (string, error) {
 		for _, k := range []string{"k", "l"} {
 			lock, err := locking.Held(context.WithoutCancel(ctx), k) // its context ends with the lock alone

@@ -87,8 +87,9 @@ func (t *transition) leaveGuard(at store.Place, n *node) {
 	if len(n.Holds) == 0 {
 		return
 	}
-	if outer, ok := t.around(at); ok {
-		o, _ := t.node(outer)
+	outer, ok := t.around(at)
+	o, _ := t.node(outer)
+	if ok && o.Ticket == "" { // one that waits for its own locks takes none: it gets all of them at once
 		o.Holds = append(slices.Clip(o.Holds), n.Holds...)
 		t.setNode(outer, o)
 		t.askAnew(o, keysOf(n.Holds))

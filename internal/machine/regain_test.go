@@ -422,6 +422,21 @@ func TestI11ACrashLoopFailsAlsoWhereItsGuardHasLostALock(t *testing.T) {
 	}
 }
 
+func TestAGuardThatWaitsForItsLocksAgainTakesNoneFromOneWithinItThatIsLeftMeanwhile(t *testing.T) {
+	n := newRegaining(t)
+	n.s.Plan.Nodes[within.Node].Step.Asynchronous = true
+	n.happens(machine.Succeeded{Place: within, Phase: machine.Invoke})
+	n.happens(machine.LocksLost{Place: outer})
+	n.happens(machine.Delivered{Event: store.Event{Kind: store.CompleteStep, Path: "within"}})
+	if o := n.node(outer); o.Ticket == "" || len(o.Holds) > 0 || !slices.Equal(n.released(), []string{"o", "i"}) {
+		t.Fatalf("%+v, given back are %v", o, n.released())
+	}
+	n.happens(machine.Granted{Place: outer, Holds: held("o")})
+	if o := n.node(outer); !slices.Equal(o.Holds, held("o")) {
+		t.Errorf("%v", o.Holds)
+	}
+}
+
 func TestAFailureThatCameFromOutsideCountsAlsoWhereTheGuardHasLostALock(t *testing.T) {
 	n := newRegaining(t)
 	n.s.Plan.Nodes[within.Node].Step.Asynchronous = true
