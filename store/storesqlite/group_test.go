@@ -317,3 +317,26 @@ func TestWhoWatchesIsToldToLookAfterAnOutcomeThatIsUnknown(t *testing.T) {
 		}
 	}
 }
+
+func TestACallIsAnsweredHoweverManyCameTogetherBefore(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{Sync: Relaxed})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for round := range 60 {
+		var calls sync.WaitGroup
+		for i := range round % 17 {
+			calls.Go(func() {
+				for n := range 1 + i%3 {
+					if _, err := s.Create(ctx, fresh(fmt.Sprint(round, " ", i, " ", n))); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		calls.Wait()
+		if err := s.Release(ctx, me, nil); err != nil {
+			t.Fatalf("round %d, a call alone: %v", round, err)
+		}
+	}
+}

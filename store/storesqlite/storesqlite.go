@@ -87,6 +87,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	queue   []*job
+	wakeAt  int // how long the queue is when the writer is woken
 	closed  bool
 	wake    chan struct{} // has room for one
 	done    chan struct{} // closed with the store
