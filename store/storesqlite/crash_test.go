@@ -109,9 +109,9 @@ func TestWhatWasAnsweredIsThereAfterTheProcessWasKilled(t *testing.T) {
 			t.Fatalf("the child has said %d things", lines)
 		}
 		_ = cmd.Wait()
-		s := opened2(t, path)
+		s := reopened(t, path)
 		for id, revision := range answered {
-			x := loaded1(t, s, fresh(id).Key)
+			x := loadOne(t, s, fresh(id).Key)
 			if x.Revision < revision {
 				t.Errorf("%s: revision %d was answered, and there is %d", id, revision, x.Revision)
 			}
@@ -148,7 +148,7 @@ func wantReadable(t *testing.T, path, id string, revision uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := loaded1(t, r, fresh(id).Key)
+	x := loadOne(t, r, fresh(id).Key)
 	if x.Revision < revision {
 		t.Errorf("%s: revision %d was answered, and %d is read", id, revision, x.Revision)
 	}

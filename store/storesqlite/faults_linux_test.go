@@ -53,7 +53,7 @@ func TestAFullDiskIsToldLosesNothingAndIsGotOver(t *testing.T) {
 	}
 	wantIs(t, "a write to a full disk", failed, ErrFull)
 	for _, x := range list {
-		got := loaded1(t, s, x.Key)
+		got := loadOne(t, s, x.Key)
 		if got.Revision != x.Revision || uint64(len(got.Cells)) != x.Revision-1 {
 			t.Errorf("%s: revision %d with %d cells, want %d", x.ID, got.Revision, len(got.Cells), x.Revision)
 		}
@@ -65,9 +65,9 @@ func TestAFullDiskIsToldLosesNothingAndIsGotOver(t *testing.T) {
 		put(t, s, x)
 	}
 	closed(t, s)
-	s = opened2(t, path)
+	s = reopened(t, path)
 	for _, x := range list {
-		if got := loaded1(t, s, x.Key); got.Revision != x.Revision || uint64(len(got.Cells)) != x.Revision-1 {
+		if got := loadOne(t, s, x.Key); got.Revision != x.Revision || uint64(len(got.Cells)) != x.Revision-1 {
 			t.Errorf("%s, opened again: revision %d with %d cells, want %d", x.ID, got.Revision, len(got.Cells), x.Revision)
 		}
 	}
@@ -239,9 +239,9 @@ func TestAWriteThatTheSystemRefusesHasAnUnknownOutcomeAndMayBeRepeated(t *testin
 	if err := cmd.Wait(); err != nil || len(stands) != 4 || unknown == 0 {
 		t.Fatalf("%v; the child has said %q", err, said)
 	}
-	s := opened2(t, path)
+	s := reopened(t, path)
 	for id, revision := range stands {
-		if got := loaded1(t, s, fresh(id).Key); got.Revision != revision {
+		if got := loadOne(t, s, fresh(id).Key); got.Revision != revision {
 			t.Errorf("%s: revision %d, want %d", id, got.Revision, revision)
 		}
 	}

@@ -298,7 +298,7 @@ func TestWhileAnotherProgramWritesCallsAreToldSoAndGoOnAfterIt(t *testing.T) {
 	if errors.Is(err, ErrOutcomeUnknown) {
 		t.Errorf("%v, although nothing was begun", err)
 	}
-	if got := loaded1(t, s, x.Key); got.Revision != 1 {
+	if got := loadOne(t, s, x.Key); got.Revision != 1 {
 		t.Errorf("the revision is %d", got.Revision)
 	}
 	if err := c.close(); err != nil {
@@ -377,8 +377,8 @@ func TestABackupIsAStoreOfThatMoment(t *testing.T) {
 	if err := s.Backup(t.Context(), path); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a backup over a file: %v", err)
 	}
-	b := opened2(t, path)
-	if got := loaded1(t, b, x.Key); got.Revision != 2 || len(got.Cells) != 1 {
+	b := reopened(t, path)
+	if got := loadOne(t, b, x.Key); got.Revision != 2 || len(got.Cells) != 1 {
 		t.Errorf("it has revision %d with %d cells, want 2 with 1", got.Revision, len(got.Cells))
 	}
 	if b.Describe() != s.Describe() {
@@ -386,8 +386,8 @@ func TestABackupIsAStoreOfThatMoment(t *testing.T) {
 	}
 }
 
-// opened2 opens a file in which me may have a lease.
-func opened2(t *testing.T, path string) *Store {
+// reopened opens a file in which me may have a lease.
+func reopened(t *testing.T, path string) *Store {
 	t.Helper()
 	s, err := Open(path, Config{})
 	if err != nil {
@@ -407,7 +407,7 @@ func TestReadOnlyBesideTheOneThatHasItSeesWhatIsCommitted(t *testing.T) {
 	}
 	defer closed(t, r)
 	put(t, s, x)
-	if got := loaded1(t, r, x.Key); got.Revision != 2 || r.Describe() != s.Describe() {
+	if got := loadOne(t, r, x.Key); got.Revision != 2 || r.Describe() != s.Describe() {
 		t.Errorf("it sees revision %d of %v, want 2 of %v", got.Revision, r.Describe(), s.Describe())
 	}
 	if page, err := r.List(t.Context(), store.Query{}); err != nil || len(page.Executions) != 1 {

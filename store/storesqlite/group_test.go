@@ -40,7 +40,7 @@ func TestACallOfAGroupThatFailsHasNoOtherFailAndLeavesNothing(t *testing.T) {
 	}
 	bounded(t, s, 100)
 	for i, err := range s.Commit(t.Context(), writes) {
-		x := loaded1(t, s, list[i].Key)
+		x := loadOne(t, s, list[i].Key)
 		if i == 2 {
 			wantIs(t, "the one that is too large", err, ErrFull)
 			if errors.Is(err, ErrOutcomeUnknown) || x.Revision != 1 || len(x.Cells) != 0 {
@@ -64,7 +64,7 @@ func TestWhatIsRefusedInAGroupHasTheOthersCommitted(t *testing.T) {
 	wantIs(t, "a stale one", errs[0], store.ErrFenced)
 	wantIs(t, "one to nothing", errs[2], store.ErrNotFound)
 	for i, x := range map[int]*store.Snapshot{1: a, 3: b} {
-		if got := loaded1(t, s, x.Key); errs[i] != nil || got.Revision != 2 || string(got.Cells[0].Data) != x.ID {
+		if got := loadOne(t, s, x.Key); errs[i] != nil || got.Revision != 2 || string(got.Cells[0].Data) != x.ID {
 			t.Errorf("%s: %v, revision %d, %q", x.ID, errs[i], got.Revision, got.Cells[0].Data)
 		}
 	}
@@ -152,7 +152,7 @@ func TestAQueuedCallEndsWithItsContextAndChangesNothing(t *testing.T) {
 	}
 	let()
 	calls.Wait()
-	if got := loaded1(t, s, y.Key); got.Revision != 1 || len(got.Cells) != 0 {
+	if got := loadOne(t, s, y.Key); got.Revision != 1 || len(got.Cells) != 0 {
 		t.Errorf("it has made revision %d, %v", got.Revision, got.Cells)
 	}
 }
@@ -169,7 +169,7 @@ func TestReadersDoNotWaitForTheWriterNorSeeWhatIsNotCommitted(t *testing.T) {
 		}
 	})
 	<-there
-	if got := loaded1(t, s, x.Key); got.Revision != 1 || len(got.Cells) != 0 {
+	if got := loadOne(t, s, x.Key); got.Revision != 1 || len(got.Cells) != 0 {
 		t.Errorf("before the commit there is revision %d with %v", got.Revision, got.Cells)
 	}
 	if page, err := s.List(t.Context(), store.Query{}); err != nil || len(page.Executions) != 1 {
@@ -177,7 +177,7 @@ func TestReadersDoNotWaitForTheWriterNorSeeWhatIsNotCommitted(t *testing.T) {
 	}
 	let()
 	calls.Wait()
-	if got := loaded1(t, s, x.Key); got.Revision != 2 {
+	if got := loadOne(t, s, x.Key); got.Revision != 2 {
 		t.Errorf("after it there is revision %d, want 2", got.Revision)
 	}
 }
@@ -221,13 +221,13 @@ func TestAfterACommitThatFailsTheOutcomeIsUnknownAndTheRevisionTellsIt(t *testin
 			wantIs(t, fmt.Sprint("member ", i, " of the group"), err, ErrOutcomeUnknown, errDisk)
 		}
 		for _, w := range []store.Write{first, second} {
-			if got := loaded1(t, s, w.Key); got.Revision != want {
+			if got := loadOne(t, s, w.Key); got.Revision != want {
 				t.Errorf("landed: %t, the revision is %d, want %d", landed, got.Revision, want)
 			}
 			if err := commitOne(s, w); err != nil {
 				t.Errorf("landed: %t, again: %v", landed, err)
 			}
-			if got := loaded1(t, s, w.Key); got.Revision != 2 || string(got.Cells[0].Data) != w.Key.ID {
+			if got := loadOne(t, s, w.Key); got.Revision != 2 || string(got.Cells[0].Data) != w.Key.ID {
 				t.Errorf("landed: %t, after the repetition: revision %d, %q", landed, got.Revision, got.Cells[0].Data)
 			}
 		}
@@ -282,7 +282,7 @@ func TestCallsOfAllKindsMayBeRepeatedAfterAnOutcomeThatIsUnknown(t *testing.T) {
 		twice("finish", func() error { return s.Finish(background, me, taken[0].Held(), store.Message{ID: "done"}) })
 		twice("forget", func() error { return s.Forget(background, gone.Key, gone.RunUID) })
 		for key, want := range map[store.Key]int{x.Key: 1, withTask.Key: 1} {
-			if got := loaded1(t, s, key); len(got.Inbox) != want || len(got.Tasks) != 0 {
+			if got := loadOne(t, s, key); len(got.Inbox) != want || len(got.Tasks) != 0 {
 				t.Errorf("landed: %t, %s has %d messages and %d tasks, want %d and none", landed, key, len(got.Inbox), len(got.Tasks), want)
 			}
 		}
@@ -314,6 +314,29 @@ func TestWhoWatchesIsToldToLookAfterAnOutcomeThatIsUnknown(t *testing.T) {
 			}
 		case <-time.After(20 * time.Second):
 			t.Fatal("not told within 20 s")
+		}
+	}
+}
+
+func TestACallIsAnsweredHoweverManyCameTogetherBefore(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{Sync: Relaxed})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for round := range 60 {
+		var calls sync.WaitGroup
+		for i := range round % 17 {
+			calls.Go(func() {
+				for n := range 1 + i%3 {
+					if _, err := s.Create(ctx, fresh(fmt.Sprint(round, " ", i, " ", n))); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		calls.Wait()
+		if err := s.Release(ctx, me, nil); err != nil {
+			t.Fatalf("round %d, a call alone: %v", round, err)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func created(t testing.TB, s *Store, id string) *store.Snapshot {
 	return x
 }
 
-func loaded1(t testing.TB, s *Store, key store.Key) *store.Snapshot {
+func loadOne(t testing.TB, s *Store, key store.Key) *store.Snapshot {
 	t.Helper()
 	x, err := s.Load(t.Context(), key)
 	if err != nil {

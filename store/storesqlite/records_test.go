@@ -29,7 +29,7 @@ func TestWhatIsLargeIsKeptAndReplacedAsWhatIsSmall(t *testing.T) {
 		if err != nil || len(page.Executions) != 1 {
 			t.Fatal(len(page.Executions), err)
 		}
-		for _, got := range []*store.Snapshot{loaded1(t, s, x.Key), &page.Executions[0]} {
+		for _, got := range []*store.Snapshot{loadOne(t, s, x.Key), &page.Executions[0]} {
 			if !bytes.Equal(got.Input, x.Input) || !bytes.Equal(got.Output, output) || (got.Output == nil) != (output == nil) {
 				t.Errorf("%s: an input of %d bytes and an output of %d, want %d and %d", what, len(got.Input), len(got.Output), len(x.Input), len(output))
 			}
@@ -68,7 +68,7 @@ func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 		case 1: // when nothing of it is in memory
 			path := s.path
 			closed(t, s)
-			s = opened2(t, path)
+			s = reopened(t, path)
 			if err := s.Forget(t.Context(), x.Key, x.RunUID); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func TestAnyPathIsAFile(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
 		t.Error(info, err)
 	}
-	if x := loaded1(t, opened2(t, path), fresh("x").Key); x.RunUID != fresh("x").RunUID {
+	if x := loadOne(t, reopened(t, path), fresh("x").Key); x.RunUID != fresh("x").RunUID {
 		t.Error(x)
 	}
 }
@@ -194,7 +194,7 @@ func TestCallsWhileTheStoreIsClosedAreMadeOrRefused(t *testing.T) {
 			}
 		})
 	}
-	for created1(s) < 20 {
+	for count(s) < 20 {
 		time.Sleep(time.Millisecond)
 	}
 	var closers sync.WaitGroup
@@ -203,7 +203,7 @@ func TestCallsWhileTheStoreIsClosedAreMadeOrRefused(t *testing.T) {
 	}
 	closers.Wait()
 	calls.Wait()
-	s = opened2(t, path)
+	s = reopened(t, path)
 	for c, n := range answered {
 		for i := range n + 1 {
 			_, err := s.Load(background, fresh(fmt.Sprint(c, " ", i)).Key)
@@ -214,8 +214,8 @@ func TestCallsWhileTheStoreIsClosedAreMadeOrRefused(t *testing.T) {
 	}
 }
 
-// created1 is how many executions there are.
-func created1(s *Store) int {
+// count is how many executions there are, up to 50.
+func count(s *Store) int {
 	page, err := s.List(context.Background(), store.Query{Limit: 50})
 	if err != nil {
 		return 0

@@ -87,6 +87,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	queue   []*job
+	wakeAt  int // how long the queue is when the writer is woken
 	closed  bool
 	wake    chan struct{} // has room for one
 	done    chan struct{} // closed with the store
@@ -109,10 +110,11 @@ var (
 //
 // The file is this process's until the store is closed or the process ends: another
 // [Open] gets [*LockedError], which names who has it. Nothing else in the process may open
-// the file: to close it would take the database's locks away ([Store.Backup] copies it). A file that is not one of this
-// package gets [*ForeignError], one of a later version [*NewerError]; neither is written to.
-// An older one is brought up to date. Faults of the file are [*FileError], which matches
-// [ErrReadOnly], [ErrFull] or [ErrDamaged].
+// the file: to close it would take the database's locks away ([Store.Backup] copies it).
+//
+// A file that is not one of this package gets [*ForeignError], one of a later version
+// [*NewerError]; neither is written to. An older one is brought up to date. Faults of the
+// file are [*FileError], which matches [ErrReadOnly], [ErrFull] or [ErrDamaged].
 func Open(path string, cfg Config) (*Store, error) {
 	path, err := target(path)
 	if err != nil {

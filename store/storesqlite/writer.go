@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +66,9 @@ func (s *Store) enqueue(ctx context.Context, jobs []*job) error {
 	}
 	jobs[0].wait.Add(len(jobs))
 	s.queue = append(s.queue, jobs...)
-	s.rouse()
+	if len(s.queue) >= s.wakeAt {
+		s.rouse()
+	}
 	return nil
 }
 
@@ -102,6 +103,8 @@ type writer struct {
 	commits   int           // how many there were
 	lastGroup int           // how many calls were in the last one
 	lastTook  time.Duration // how long that took
+	expected  int           // how many calls are on their way, as far as it can be told
+	patience  *time.Timer   // for them
 
 	notices []notice
 	alarm   *time.Timer
@@ -206,8 +209,9 @@ func (w *writer) noteWorkflow(number int64, name string) {
 // write is the writing goroutine.
 func (s *Store) write() {
 	w := s.w
-	w.alarm = time.NewTimer(time.Hour)
+	w.alarm, w.patience = time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	w.alarm.Stop()
+	w.patience.Stop()
 	defer w.alarm.Stop()
 	var group []*job
 	for {
@@ -236,21 +240,41 @@ func (s *Store) write() {
 
 // gather waits for callers that are on their way: who was answered together comes back
 // together, and to begin with the first of them would have the others wait for two commits.
-// It waits for as many as there were, and no longer than a small part of what a commit
-// takes: it does so by letting others run.
+// It waits for about as many as there were, and no longer than a part of what a commit
+// takes.
 func (w *writer) gather() {
-	if w.lastGroup < 2 {
-		return
+	if w.expected > 1 && w.s.expect(w.expected) {
+		w.patience.Reset(min(w.lastTook/gatherPart, gatherMost))
+		select {
+		case <-w.s.wake: // they are there
+		case <-w.patience.C:
+		case <-w.s.done:
+		}
+		w.patience.Stop()
 	}
-	for end := time.Now().Add(min(w.lastTook/gatherPart, gatherMost)); w.s.queued() < w.lastGroup && time.Now().Before(end); {
-		runtime.Gosched()
-	}
+	w.s.expect(1)
 }
 
 const (
 	gatherPart = 4
-	gatherMost = 500 * time.Microsecond
+	gatherMost = 2 * time.Millisecond
 )
+
+// expect has the writer be woken by as many calls as that, and answers whether there are
+// fewer.
+func (s *Store) expect(calls int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeAt = calls
+	if len(s.queue) >= calls {
+		return false
+	}
+	select {
+	case <-s.wake: // by calls that are in the queue by now
+	default:
+	}
+	return true
+}
 
 func (s *Store) queued() int {
 	s.mu.Lock()
@@ -350,6 +374,7 @@ func (w *writer) attempt(jobs []*job) {
 	}
 	w.commits++
 	w.lastGroup, w.lastTook = len(jobs), time.Since(began)
+	w.expected = len(jobs) + w.s.queued() // those who are answered now, and those who wait
 	w.s.watch.tell(w.notices)
 	for _, j := range jobs {
 		j.wait.Done()
