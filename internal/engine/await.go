@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
@@ -33,10 +34,14 @@ const settlesSoon = 5 * time.Millisecond
 type waiters struct {
 	mu    sync.Mutex
 	byKey map[store.Key]chan struct{}
+	// any says that somebody has listened. Who tells has changed the store before, and
+	// who listens looks there afterwards: one of them knows of the other.
+	any atomic.Bool
 }
 
 // listen returns a channel that is closed when something is heard of the execution.
 func (w *waiters) listen(key store.Key) <-chan struct{} {
+	w.any.Store(true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.byKey == nil {
@@ -51,6 +56,9 @@ func (w *waiters) listen(key store.Key) <-chan struct{} {
 }
 
 func (w *waiters) tell(key store.Key) {
+	if !w.any.Load() {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if c := w.byKey[key]; c != nil {

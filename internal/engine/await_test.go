@@ -42,3 +42,21 @@ func TestEndOfAnExecutionThatDoesNotSettleIsAskedForOnceASecond(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoListensForAnExecutionIsTold(t *testing.T) {
+	var w waiters
+	one, other := store.Key{Workflow: "w", ID: "1"}, store.Key{Workflow: "w", ID: "2"}
+	w.tell(one) // nobody
+	heard, silent := w.listen(one), w.listen(other)
+	w.tell(one)
+	select {
+	case <-heard:
+	default:
+		t.Error("not told")
+	}
+	select {
+	case <-silent:
+		t.Error("told of another one")
+	default:
+	}
+}
