@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
@@ -33,6 +34,9 @@ const settlesSoon = 5 * time.Millisecond
 type waiters struct {
 	mu    sync.Mutex
 	byKey map[store.Key]*news
+	// any says that somebody has listened. Who tells has changed the store before, and
+	// who listens looks there afterwards: one of them knows of the other.
+	any atomic.Bool
 }
 
 // news is of an execution: heard is closed when there is some.
@@ -43,6 +47,7 @@ type news struct {
 
 // listen is to be ended with leave.
 func (w *waiters) listen(key store.Key) *news {
+	w.any.Store(true)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.byKey == nil {
@@ -66,6 +71,9 @@ func (w *waiters) leave(key store.Key, n *news) {
 }
 
 func (w *waiters) tell(key store.Key) {
+	if !w.any.Load() {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := w.byKey[key]; n != nil {

@@ -64,3 +64,21 @@ func TestWhoHasWaitedForAnExecutionLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestWhoListensForAnExecutionIsTold(t *testing.T) {
+	var w waiters
+	one, other := store.Key{Workflow: "w", ID: "1"}, store.Key{Workflow: "w", ID: "2"}
+	w.tell(one) // nobody
+	heard, silent := w.listen(one), w.listen(other)
+	w.tell(one)
+	select {
+	case <-heard.heard:
+	default:
+		t.Error("not told")
+	}
+	select {
+	case <-silent.heard:
+		t.Error("told of another one")
+	default:
+	}
+}

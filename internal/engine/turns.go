@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
 	"github.com/lockstep-dev/lockstep/store"
@@ -14,6 +15,8 @@ type turns struct {
 	mu   sync.Mutex
 	line []turn
 	now  *turn // whose turn it is
+	// any says that there has been one: most engines never have any.
+	any atomic.Bool
 }
 
 type turn struct {
@@ -43,6 +46,7 @@ func (m turnCame) tooLate(r *Run) { r.e.turns.over(r, anywhere) }
 // ask puts an attempt into the line.
 func (t *turns) ask(r *Run, c machine.AwaitTurn) {
 	r.share()
+	t.any.Store(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.line = append(t.line, turn{r, c.Place, c.Phase})
@@ -51,6 +55,9 @@ func (t *turns) ask(r *Run, c machine.AwaitTurn) {
 
 // over ends the turn of an attempt, if it has it.
 func (t *turns) over(r *Run, place store.Place) {
+	if !t.any.Load() {
+		return // nor has this run asked for one
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.now == nil || t.now.r != r || (place != anywhere && t.now.place != place) {

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockstep-dev/lockstep/store"
 )
@@ -11,6 +12,9 @@ import (
 // unfetched are the finished executions with generated ids whose results nobody waited
 // for when they ended, the oldest first. More than so many are not kept (I9).
 type unfetched struct {
+	// count is how many there are. Who removes one knows that its run has ended, and so
+	// that it was added, if it was.
+	count atomic.Int32
 	mu    sync.Mutex
 	order list.List // of *store.Snapshot
 	byKey map[store.Key]*list.Element
@@ -20,6 +24,7 @@ type unfetched struct {
 func (u *unfetched) add(x *store.Snapshot, most int) (oldest *store.Snapshot) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	defer func() { u.count.Store(int32(u.order.Len())) }()
 	if u.byKey == nil {
 		u.byKey = make(map[store.Key]*list.Element)
 	}
@@ -33,8 +38,12 @@ func (u *unfetched) add(x *store.Snapshot, most int) (oldest *store.Snapshot) {
 }
 
 func (u *unfetched) remove(key store.Key) {
+	if u.count.Load() == 0 {
+		return
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	defer func() { u.count.Store(int32(u.order.Len())) }()
 	if at := u.byKey[key]; at != nil {
 		u.order.Remove(at)
 		delete(u.byKey, key)

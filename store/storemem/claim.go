@@ -161,10 +161,14 @@ func (c *claiming) take(e *entry) {
 
 // queue returns the queue of a plan.
 func (s *Store) queue(id store.PlanID) *queue {
+	if s.latestPlan == id && s.latestQueue != nil {
+		return s.latestQueue
+	}
 	q, ok := s.plans[id]
 	if !ok {
 		q = &queue{place: inPlan}
 		s.plans[id] = q
 	}
+	s.latestPlan, s.latestQueue = id, q
 	return q
 }

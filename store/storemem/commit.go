@@ -182,7 +182,7 @@ func (s *Store) Forget(ctx context.Context, key store.Key, runUID string) error 
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
-	e := s.find(key)
+	e := s.byKey[key] // due to be forgotten or not
 	switch {
 	case e == nil || e.RunUID != runUID:
 		s.leave()

@@ -30,17 +30,20 @@ type Store struct {
 	byKey     map[store.Key]*entry
 	plans     map[store.PlanID]*queue
 	instances map[store.Instance]*instance
-	latest    *instance   // that was asked for
 	leased    []*instance // those that have a lease
-	expiry    queue
-	timeline  timeline
-	tasks     map[string]*tasks // by queue
-	added     uint64            // how many tasks there have been
-	watchers  []*watcher
-	alarm     *time.Timer // set while there are watchers
-	stirred   bool        // the alarm is to be set anew
-	closed    bool
-	done      chan struct{} // closed with the store
+	// What was asked for last: most executions are of the same ones.
+	latest      *instance
+	latestPlan  store.PlanID
+	latestQueue *queue
+	expiry      queue
+	timeline    timeline
+	tasks       map[string]*tasks // by queue
+	added       uint64            // how many tasks there have been
+	watchers    []*watcher
+	alarm       *time.Timer // set while there are watchers
+	stirred     bool        // the alarm is to be set anew
+	closed      bool
+	done        chan struct{} // closed with the store
 }
 
 var _ store.Store = (*Store)(nil)
@@ -71,7 +74,8 @@ func (s *Store) Close(context.Context) error {
 		return nil
 	}
 	s.closed = true
-	s.byKey, s.plans, s.instances, s.latest, s.leased = nil, nil, nil, nil, nil
+	s.byKey, s.plans, s.instances, s.leased = nil, nil, nil, nil
+	s.latest, s.latestQueue = nil, nil
 	s.expiry, s.timeline, s.tasks = queue{}, timeline{}, nil
 	if s.alarm != nil {
 		s.alarm.Stop()
