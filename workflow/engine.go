@@ -42,8 +42,10 @@ type Config struct {
 	Codec store.Codec
 	// Logger defaults to [slog.Default].
 	Logger *slog.Logger
-	// Node names this engine over restarts; one that comes back with it goes on at once
-	// with what it had. Empty is a name of its own for each engine.
+	// Node names this engine over restarts. One that comes back with it goes on at once
+	// with what it had, on a durable store that one process has at a time; elsewhere it
+	// waits for the lease of the one before. No two engines may have one name at a time.
+	// Empty is a name of its own for each engine.
 	Node string
 	// Lease is how long other instances on the store leave the engine's executions
 	// alone when nothing is heard of it; zero is [DefaultLease].

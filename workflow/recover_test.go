@@ -25,12 +25,13 @@ var errDead = errors.New("the process has died")
 type mortal struct {
 	store.Store
 
-	dead atomic.Bool
+	shared bool // several processes may have it
+	dead   atomic.Bool
 }
 
 func (m *mortal) Describe() store.Info {
 	i := m.Store.Describe()
-	i.Durable = true
+	i.Durable, i.Shared = true, m.shared
 	return i
 }
 
@@ -82,6 +83,9 @@ type instances struct {
 	set   workflow.Set
 	store *storemem.Store
 	locks *locking.Service // all of them use it
+
+	node   string // of each
+	shared bool
 }
 
 func newInstances(t *testing.T, set ...workflow.Definition) *instances {
@@ -91,15 +95,15 @@ func newInstances(t *testing.T, set ...workflow.Definition) *instances {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = locks.Close(context.Background()) })
-	return &instances{t, set, storemem.New(), locks}
+	return &instances{t: t, set: set, store: storemem.New(), locks: locks}
 }
 
 func (s *instances) start() (*workflow.Engine, *mortal) {
 	s.t.Helper()
-	m := &mortal{Store: s.store}
+	m := &mortal{Store: s.store, shared: s.shared}
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, s.locks)
-	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet})
+	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, AllowLocalLocks: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -123,6 +127,38 @@ func kill(t *testing.T, r *workflow.Engine, m *mortal) {
 func result(t *testing.T, e *workflow.Engine, w *workflow.Workflow[string, string]) (string, error) {
 	t.Helper()
 	return workflow.Run(t.Context(), e, w, "-", workflow.WithExecutionID("x"))
+}
+
+func TestNodeThatComesBackWaitsForNoLeaseOnAStoreThatOneProcessHas(t *testing.T) {
+	for name, shared := range map[string]bool{"one process": false, "several processes": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var j journal
+				var first atomic.Bool
+				first.Store(true)
+				w := inTurn(body(&j, "a", func(ctx *steps.Context) error {
+					if first.Swap(false) {
+						return untilEnd(ctx) // its process dies in here
+					}
+					return nil
+				}))
+				s := newInstances(t, w)
+				s.node, s.shared = "n", shared
+				one, m := s.start()
+				beginOn(t, one, w, "-", workflow.WithExecutionID("x"))
+				synctest.Wait()
+				kill(t, one, m)
+				began := time.Now()
+				two, _ := s.start()
+				if _, err := result(t, two, w); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(began); (d > time.Second) != shared {
+					t.Errorf("it is gone on with after %s", d)
+				}
+			})
+		})
+	}
 }
 
 func TestAnotherInstanceGoesOnWithinTwoLeasesOfADeath(t *testing.T) {

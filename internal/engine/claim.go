@@ -83,7 +83,7 @@ func (e *Engine) take(keys []store.Key) (n int, answered bool) {
 	for _, p := range e.cfg.Plans {
 		plans = append(plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
 	}
-	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: plans, Keys: keys, Limit: claimBatch}
+	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: plans, Keys: keys, Predecessors: e.succeeds && e.claimID == 1, Limit: claimBatch}
 	got, err := e.cfg.Store.Claim(e.life, c)
 	if err != nil && e.life.Err() == nil && !errors.Is(err, store.ErrInstance) && !errors.Is(err, store.ErrClosed) {
 		got, err = e.cfg.Store.Claim(e.life, c) // its answer may have been lost

@@ -106,6 +106,8 @@ type Engine struct {
 	helpers sync.WaitGroup // the engine's own goroutines
 	claims  chan struct{}  // something may be claimed
 	claimID uint64         // of the next claim; the claiming goroutine's
+	// succeeds says that nobody else of this node is alive.
+	succeeds bool
 
 	stop context.CancelCauseFunc // interrupts everything
 	base context.Context         //nolint:containedctx // the lifetime of what the engine runs
@@ -117,7 +119,8 @@ type Engine struct {
 
 // New returns an engine. It starts nothing.
 func New(cfg Config) *Engine {
-	if cfg.Node == "" {
+	named := cfg.Node != ""
+	if !named {
 		cfg.Node = uuid.NewString()
 	}
 	e := &Engine{
@@ -125,6 +128,8 @@ func New(cfg Config) *Engine {
 		runs: make(map[store.Key]*Run), creating: make(map[store.Key]chan struct{}),
 		claims: make(chan struct{}, 1), claimID: 1,
 	}
+	// One process at a time has such a store: the one that had this name has ended.
+	e.succeeds = named && e.info.Durable && !e.info.Shared
 	if cfg.Codec != nil {
 		e.hashed = []byte(cfg.Codec.Name() + "\x00")
 	}

@@ -40,6 +40,13 @@ func (w *writer) add(x *store.Snapshot) (added bool, err error) {
 	if w.entries[x.Key] != nil {
 		return false, nil
 	}
+	if !x.Owner.None() && !w.leases(x.Owner) {
+		there, err := w.find(x.Key)
+		if there == nil && err == nil {
+			err = store.ErrInstance
+		}
+		return false, err
+	}
 	owner, err := w.instance(x.Owner)
 	if err != nil {
 		return false, err

@@ -30,6 +30,12 @@ const (
 // drives says that the instance has a lease. Nobody has none.
 func (i *instance) drives() bool { return i != nil && i.state == leased }
 
+// leases says that an instance has a lease at this moment.
+func (w *writer) leases(id store.Instance) bool {
+	i := w.instances[id]
+	return i.drives() && i.until.After(time.Now())
+}
+
 func (w *writer) noteInstance(i *instance) {
 	w.instances[i.Instance], w.numbered[i.number] = i, i
 	if i.state == leased {

@@ -20,6 +20,7 @@ const redisVariable = "LOCKSTEP_TEST_REDIS"
 // onDisk is a world of a file and a server.
 func onDisk(_ testing.TB, dir string) workflowtest.World {
 	return workflowtest.World{
+		Node: "shop-1",
 		OpenStore: func() (store.Store, error) {
 			return storesqlite.Open(filepath.Join(dir, "lockstep.db"), storesqlite.Config{})
 		},

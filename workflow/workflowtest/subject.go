@@ -53,6 +53,9 @@ type World struct {
 	OpenStore func() (store.Store, error)
 	// NewLocks returns a provider that speaks to the lock server.
 	NewLocks func() driver.Queuer
+	// Node is the name of all engines: on a store that one process has at a time they go
+	// on at once with what the one before had. Empty has them wait for its lease.
+	Node string
 }
 
 func (s *Subject) setDefaults() {
