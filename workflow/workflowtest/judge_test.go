@@ -167,6 +167,7 @@ func TestLedgerIsJudged(t *testing.T) {
 		"not undone":                                     {slices.Concat(both("a"), both("b"), undone("b")), false, `"a" may have had its effect`},
 		"undone in the wrong order":                      {slices.Concat(both("a"), both("b"), undone("a"), undone("b")), false, `"b" begins when "a"`},
 		"forward when compensation has begun":            {slices.Concat(both("a"), undone("a"), both("b"), undone("b")), false, "(I4)"},
+		"a step that is not named":                       {slices.Concat(both("a"), both("c"), both("b")), true, `"c" has run`},
 		"a compensation that failed":                     {slices.Concat(both("a"), []Entry{undo(begin("a")), undo(failed("a"))}), false, `"a" may have had its effect`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -82,7 +82,7 @@ func runChild(ctx context.Context, test string, at int, dir, mark string) (strin
 	for i, part := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
-	cmd := exec.CommandContext(ctx, self, "-test.run", strings.Join(parts, "/"), "-test.count=1") //nolint:gosec // this very program
+	cmd := exec.CommandContext(ctx, self, "-test.run", strings.Join(parts, "/"), "-test.count=1", "-test.timeout=10m") //nolint:gosec // this very program
 	cmd.Env = append(os.Environ(), pointVariable+"="+strconv.Itoa(at), dirVariable+"="+dir, markVariable+"="+mark)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

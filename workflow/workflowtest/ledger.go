@@ -13,6 +13,9 @@ import (
 	"github.com/lockstep-dev/lockstep/steps"
 )
 
+// longestLine bounds an entry, whose error may be long.
+const longestLine = 64 << 20
+
 // ledgerFile is its name in the folder of a history.
 const ledgerFile = "ledger.jsonl"
 
@@ -89,6 +92,7 @@ func ReadLedger(tb testing.TB, dir string) History {
 	defer f.Close() //nolint:errcheck // it was read only
 	var h History
 	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
 		var e Entry
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
@@ -133,6 +137,7 @@ func (h History) begins(step string, undo bool) (at []int, done bool) {
 func (h History) Done(tb testing.TB, execution string, inOrder ...string) {
 	tb.Helper()
 	own := h.of(execution)
+	own.known(tb, execution, inOrder)
 	own.keys(tb)
 	own.sequence(tb, inOrder, false)
 	for _, e := range own {
@@ -153,6 +158,7 @@ func (h History) Done(tb testing.TB, execution string, inOrder ...string) {
 func (h History) Undone(tb testing.TB, execution string, inOrder ...string) {
 	tb.Helper()
 	own := h.of(execution)
+	own.known(tb, execution, inOrder)
 	own.keys(tb)
 	own.sequence(tb, inOrder, false)
 	back := slices.Clone(inOrder)
@@ -173,6 +179,19 @@ func (h History) Undone(tb testing.TB, execution string, inOrder ...string) {
 			tb.Errorf("%s: %q may have had its effect, and was not undone", execution, step)
 		case undo[len(undo)-1] < forward[len(forward)-1]:
 			tb.Errorf("%s: %q was done again when it had been undone", execution, step)
+		}
+	}
+}
+
+// known wants the steps of an execution to be named: else a word that was mistyped would
+// make everything right.
+func (h History) known(tb testing.TB, execution string, inOrder []string) {
+	tb.Helper()
+	told := map[string]bool{}
+	for _, e := range h {
+		if !slices.Contains(inOrder, e.Step) && !told[e.Step] {
+			told[e.Step] = true
+			tb.Errorf("%s: %q has run, and is not among the steps that were named: %q", execution, e.Step, inOrder)
 		}
 	}
 }
