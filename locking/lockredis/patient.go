@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// patience is how long a share waits at most that is in no hurry.
-const patience = 500 * time.Microsecond
+// patience is how long a share waits at most that is in no hurry. Requests of a process that
+// stand together are served together, without a call for each: where four processes contend
+// it hands over 1.5 times as often with this as with a third of it. One process alone does a
+// tenth less.
+const patience = 1500 * time.Microsecond
 
 // patient are shares in no hurry: requests for a lock that a crowd of this process waits
 // for already. They go to the server along with the next release, which costs nothing,
