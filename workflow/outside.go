@@ -27,8 +27,9 @@ var ErrNoAsyncStep = errors.New("workflow: the reference names no such asynchron
 // drives the execution goes on with it, and a result that comes before its step waits.
 //
 // It returns [store.ErrNotFound] when there is no such execution, [ErrNoAsyncStep],
-// [*InputError] when the output cannot be encoded, and [ErrUnfit] when it is of no use.
-// It may be called again after any other error.
+// [*InputError] when the output cannot be encoded, and [ErrUnfit] when it is of no use, as
+// far as this engine comes to know that: what another one drives, or has taken up after a
+// rest, tells it nothing. It may be called again after any other error.
 func CompleteStep[Out any](ctx context.Context, e *Engine, ref steps.Ref, output Out) error {
 	if _, err := e.checkRef(ref, typeName[Out]()); err != nil {
 		return err

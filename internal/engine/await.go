@@ -132,7 +132,7 @@ func (e *Engine) lookForEnd(ctx context.Context, key store.Key, soon *time.Durat
 	case err != nil:
 		return End{}, false, fmt.Errorf("workflow: wait for %s: %w", key, err)
 	case x.State.Finished() && !x.Unsettled:
-		end, err = endOf(e, x)
+		end, err = endOf(x)
 		return end, true, err
 	case e.base.Err() != nil:
 		return End{}, false, context.Cause(e.base)
@@ -151,7 +151,7 @@ func (e *Engine) lookForEnd(ctx context.Context, key store.Key, soon *time.Durat
 	return End{}, false, nil
 }
 
-func endOf(_ *Engine, x *store.Snapshot) (End, error) {
+func endOf(x *store.Snapshot) (End, error) {
 	end := End{Identity: &x.Identity, Head: &x.Head}
 	for _, c := range x.Cells {
 		if kind, _, _ := c.ID.Split(); kind == store.FailureKind {

@@ -156,7 +156,8 @@ func (r *Run) recordQuietly(commands []machine.Command) error {
 }
 
 // Send stores a message for an execution, and has whoever drives it handle it. When
-// that is this engine, the answer says whether it was of use.
+// that is this engine, the answer says whether it was of use; for one that was resting, if
+// that is known within lookAgain. Else the message is stored, and nil says no more.
 func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error {
 	free := e.Find(key) != nil // or will be, if it is not here any more when the message is stored
 	if !free {
