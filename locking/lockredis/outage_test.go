@@ -23,7 +23,7 @@ func (r *rig) configure(name, value string) {
 // soon is ctx with little time.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(bg, time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
