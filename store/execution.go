@@ -90,7 +90,10 @@ type Head struct {
 	DueAt time.Time
 	// Unsettled says that the execution has something to do elsewhere, such as locks
 	// to give back or a parent to tell: it may be claimed although it has finished.
-	Unsettled   bool
+	Unsettled bool
+	// Holding says that the execution has locks by its records. Others wait for them, and
+	// they lapse while nobody drives it: a claim returns it before those that have none.
+	Holding     bool
 	CancelledAt time.Time
 	FinishedAt  time.Time
 	// ForgetAt is when a finished and settled execution may be deleted, by the store,

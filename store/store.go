@@ -45,9 +45,9 @@ type Store interface {
 	Commit(ctx context.Context, writes []Write) []error
 
 	// Claim makes the instance the owner of executions that nobody drives, with the
-	// next epoch and revision, and returns them as they then are, the longest due first
-	// as far as the store can tell. See [Claim] for which. It returns [ErrInstance] when
-	// the instance has no lease.
+	// next epoch and revision, and returns them as they then are: those that hold locks
+	// first, and then the longest due first as far as the store can tell. See [Claim] for
+	// which. It returns [ErrInstance] when the instance has no lease.
 	Claim(ctx context.Context, c Claim) ([]Claimed, error)
 
 	// Heartbeat gives the instance a lease, or renews it, for the time given, counted

@@ -160,7 +160,12 @@ func (s *State) ApplyIn(d *Decision) {
 	for _, e := range d.errands {
 		s.AddErrand(e)
 	}
-	s.Unsettled = len(s.outbox) > 0
+	s.reckon()
+}
+
+// reckon sets what of the head follows from the records.
+func (s *State) reckon() {
+	s.Unsettled, s.Holding = len(s.outbox) > 0, s.holding > 0
 }
 
 func (s *State) setFrame(id store.FrameID, rec store.Frame) {
@@ -180,6 +185,7 @@ func (s *State) setFrame(id store.FrameID, rec store.Frame) {
 		}
 		s.ended = append(s.ended, id)
 	}
+	s.holding += weight(len(rec.Holds) > 0) - weight(len(f.Holds) > 0)
 	f.Frame = rec
 	s.touchFrame(id)
 }
@@ -276,12 +282,13 @@ func (s *State) encodeErrand(n uint32) []byte {
 func (s *State) ErrandDone(n uint32) {
 	for i := range s.outbox {
 		if s.outbox[i].n == n {
+			s.holding -= weight(len(s.outbox[i].Holds) > 0)
 			s.outbox = append(s.outbox[:i], s.outbox[i+1:]...)
 			s.dirty = append(s.dirty, store.OutboxCell(n))
 			break
 		}
 	}
-	s.Unsettled = len(s.outbox) > 0
+	s.reckon()
 }
 
 // AddErrand has something done elsewhere, with the next write. It returns the errand's
@@ -291,7 +298,8 @@ func (s *State) AddErrand(e store.Errand) uint32 {
 	s.outbox = append(s.outbox, errand{n, e})
 	s.dirty = append(s.dirty, store.OutboxCell(n))
 	s.errands++
-	s.Unsettled = true
+	s.holding += weight(len(e.Holds) > 0)
+	s.reckon()
 	return n
 }
 
@@ -301,6 +309,8 @@ func (s *State) SetHolds(id store.FrameID, holds []store.Hold) {
 	if len(holds) == 0 && len(f.Holds) == 0 {
 		return
 	}
+	s.holding += weight(len(holds) > 0) - weight(len(f.Holds) > 0)
 	f.Holds = holds
 	s.touchFrame(id)
+	s.reckon()
 }

@@ -14,7 +14,7 @@ import (
 // Invariants:
 //  1. What [State.Flush] has returned, laid over what was there before, is the
 //     execution: [Load] makes an equal state of it.
-//  2. open, next, busy, broken, unheld and timers follow from the records.
+//  2. open, next, busy, broken, unheld, holding and timers follow from the records.
 type State struct {
 	store.Identity
 	store.Fence
@@ -28,6 +28,7 @@ type State struct {
 	busy    int      // nodes with something in flight that must land before compensation begins
 	broken  int      // nodes whose compensation has failed
 	unheld  int      // guards that have lost a lock and wait to have all of them again
+	holding int      // nodes, frames and errands that have locks
 	timers  timers
 	dirty   []store.CellID
 	failed  int // how many of Failures are flushed
@@ -167,7 +168,11 @@ func (s *State) loadNode(at store.Place, rec store.Node) error {
 
 // derive computes what follows from the records.
 func (s *State) derive() error {
+	for i := range s.outbox {
+		s.holding += weight(len(s.outbox[i].Holds) > 0)
+	}
 	for id, f := range s.frames {
+		s.holding += weight(len(f.Holds) > 0)
 		for pos := range f.nodes {
 			n := &f.nodes[pos]
 			at := store.Place{Frame: store.FrameID(id), Node: s.Plan.Sequences[f.Sequence].Nodes[pos]}
@@ -213,10 +218,12 @@ func (s *State) count(at store.Place, before, after *node) {
 		s.busy -= weight(busy(s.Plan, at, &before.Node))
 		s.broken -= weight(before.Compensate.State == store.StepFailed)
 		s.unheld -= weight(unheld(&before.Node))
+		s.holding -= weight(len(before.Holds) > 0)
 	}
 	s.busy += weight(busy(s.Plan, at, &after.Node))
 	s.broken += weight(after.Compensate.State == store.StepFailed)
 	s.unheld += weight(unheld(&after.Node))
+	s.holding += weight(len(after.Holds) > 0)
 	s.timers.note(at, &after.Node)
 }
 

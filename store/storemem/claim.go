@@ -46,7 +46,7 @@ type claiming struct {
 	by    *instance
 	now   time.Time
 	limit int
-	plans []*queue
+	plans []*plan
 	rec   *claimRecord
 	taken []*entry
 }
@@ -77,8 +77,8 @@ func (s *Store) claim(c *store.Claim) ([]store.Claimed, error) {
 	}
 	call := claiming{s: s, by: by, now: now, limit: cmp.Or(max(c.Limit, 0), defaultLimit)}
 	for _, id := range c.Plans {
-		if q, ok := s.plans[id]; ok {
-			call.plans = append(call.plans, q)
+		if p, ok := s.plans[id]; ok {
+			call.plans = append(call.plans, p)
 		}
 	}
 	call.again(c.ID)
@@ -132,21 +132,29 @@ func (c *claiming) named(keys []store.Key) {
 	}
 }
 
-// waiting claims what has waited for the longest time, over all plans.
+// waiting claims what has waited for the longest time, over all plans: first of what
+// holds locks.
 func (c *claiming) waiting() {
-	for len(c.taken) < c.limit {
-		var next *entry
-		var since time.Time
-		for _, q := range c.plans {
-			if e, at := q.first(); e != nil && !at.After(c.now) && (next == nil || at.Before(since)) {
-				next, since = e, at
+	for line := range (&plan{}).lines() {
+		for len(c.taken) < c.limit {
+			next := c.longest(line)
+			if next == nil {
+				break
 			}
+			c.take(next)
 		}
-		if next == nil {
-			return
-		}
-		c.take(next)
 	}
+}
+
+// longest returns what has waited for the longest time in one of the lines of all plans.
+func (c *claiming) longest(line int) (next *entry) {
+	var since time.Time
+	for _, p := range c.plans {
+		if e, at := p.lines()[line].first(); e != nil && !at.After(c.now) && (next == nil || at.Before(since)) {
+			next, since = e, at
+		}
+	}
+	return next
 }
 
 func (c *claiming) take(e *entry) {
@@ -157,18 +165,4 @@ func (c *claiming) take(e *entry) {
 	c.rec.note(e)
 	c.taken = append(c.taken, e)
 	c.s.settle(e)
-}
-
-// queue returns the queue of a plan.
-func (s *Store) queue(id store.PlanID) *queue {
-	if s.latestPlan == id && s.latestQueue != nil {
-		return s.latestQueue
-	}
-	q, ok := s.plans[id]
-	if !ok {
-		q = &queue{place: inPlan}
-		s.plans[id] = q
-	}
-	s.latestPlan, s.latestQueue = id, q
-	return q
 }

@@ -90,7 +90,7 @@ const spareBytes = 192
 // add keeps a new execution.
 func (s *Store) add(e *entry, owner store.Instance, list []store.Task) {
 	e.owner = s.instance(owner)
-	e.plan = s.queue(store.PlanID{Workflow: e.Workflow, Fingerprint: e.Fingerprint})
+	e.plan = s.plan(store.PlanID{Workflow: e.Workflow, Fingerprint: e.Fingerprint})
 	s.byKey[e.Key] = e
 	s.timeline.insert(e)
 	s.addTasks(e, list)

@@ -24,7 +24,8 @@ type entry struct {
 	released bool
 	last     lastWrite
 
-	plan   *queue       // of those of its plan that may be claimed
+	plan   *plan
+	line   *queue       // of its plan, in which it is while it may be claimed
 	places [queues]int  // in the queues; see [queue]
 	in     *chain       // of its owner
 	next   *entry       // in that chain
@@ -106,7 +107,7 @@ func (s *Store) settle(e *entry) {
 	}
 }
 
-// enqueue puts an active execution that nobody drives into the queue of its plan, by
+// enqueue puts an active execution that nobody drives into a line of its plan, by
 // the time from which it may be claimed, if there is one.
 func (s *Store) enqueue(e *entry) {
 	from, ready := e.head.DueAt, e.ready()
@@ -117,11 +118,11 @@ func (s *Store) enqueue(e *entry) {
 	now := time.Now()
 	if ready && (from.IsZero() || from.After(now)) {
 		from = keptTime(now)
-		if at, ok := e.plan.has(e); ok && at.Before(from) {
+		if at, ok := e.waitsSince(); ok && at.Before(from) {
 			from = at
 		}
 	}
-	if e.plan.set(e, from) {
+	if e.lineUp(from) {
 		s.stirred = true
 	}
 	if !from.After(now) {
@@ -130,7 +131,7 @@ func (s *Store) enqueue(e *entry) {
 }
 
 func (s *Store) unqueue(e *entry) {
-	if e.plan.remove(e) {
+	if e.leaveLine() {
 		s.stirred = true
 	}
 }

@@ -71,8 +71,8 @@ func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 		}
 	}
 	i := s.instances[me]
-	if len(s.byKey)+len(s.expiry.items)+len(s.timeline.chunks)+len(s.plans[thePlan].items)+len(i.claims) > 0 || i.quiet.first != nil || i.unread.first != nil {
+	if len(s.byKey)+len(s.expiry.items)+len(s.timeline.chunks)+len(s.plans[thePlan].others.items)+len(i.claims) > 0 || i.quiet.first != nil || i.unread.first != nil {
 		t.Errorf("%d by key, %d to be forgotten, %d chunks, %d that may be claimed, %d claims, quiet %v, unread %v",
-			len(s.byKey), len(s.expiry.items), len(s.timeline.chunks), len(s.plans[thePlan].items), len(i.claims), i.quiet.first, i.unread.first)
+			len(s.byKey), len(s.expiry.items), len(s.timeline.chunks), len(s.plans[thePlan].others.items), len(i.claims), i.quiet.first, i.unread.first)
 	}
 }

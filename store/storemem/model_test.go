@@ -103,6 +103,7 @@ func (m *model) drawHead() store.Head {
 	h := store.Head{
 		State:     rapid.SampledFrom([]store.ExecutionState{store.Invoking, store.Compensating, store.Done, store.Failed}).Draw(m.T, "state"),
 		Unsettled: rapid.IntRange(0, 3).Draw(m.T, "unsettled") == 0,
+		Holding:   rapid.IntRange(0, 3).Draw(m.T, "holding") == 0,
 	}
 	if rapid.Bool().Draw(m.T, "has a time") {
 		h.DueAt = keptTime(m.now().Add(time.Duration(rapid.IntRange(-5, 10).Draw(m.T, "due")) * time.Second))
@@ -197,8 +198,17 @@ func (m *model) judge(c store.Claim, named map[string]bool, list []store.Claimed
 	if err != nil || len(list) != min(len(want), c.Limit) {
 		m.Fatalf("%+v returned %d, %v; want %d of %q", c, len(list), err, c.Limit, want)
 	}
-	for _, got := range list {
+	holders := 0
+	for _, id := range want {
+		if m.x[id].head.Holding {
+			holders++
+		}
+	}
+	for i, got := range list {
 		x := m.x[got.ID]
+		if x.head.Holding != (i < holders) {
+			m.Fatalf("%+v returned %s, which holds locks: %t, as number %d; there were %d to come first", c, got.ID, x.head.Holding, i, holders)
+		}
 		if !slices.Contains(want, got.ID) {
 			m.Fatalf("%+v returned %s, want some of %q", c, got.ID, want)
 		}
@@ -328,9 +338,9 @@ func wantInPlace(t *rapid.T, s *Store) {
 	listed := 0
 	for _, e := range s.byKey {
 		active := e.active()
-		_, inQueue := e.plan.has(e)
-		if want := active && !e.owner.drives() && (e.ready() || !e.head.DueAt.IsZero()); inQueue != want {
-			t.Fatalf("%s is in the queue of its plan: %t", e.Key, inQueue)
+		_, inLine := e.waitsSince()
+		if want := active && !e.owner.drives() && (e.ready() || !e.head.DueAt.IsZero()); inLine != want {
+			t.Fatalf("%s is in a line of its plan: %t", e.Key, inLine)
 		}
 		var chain *chain
 		if active && e.owner != nil && e.owner.state != ended {
@@ -348,15 +358,23 @@ func wantInPlace(t *rapid.T, s *Store) {
 	for _, c := range s.timeline.chunks {
 		listed += len(c.entries)
 	}
-	for _, q := range s.plans {
-		for i, item := range q.items {
-			if item.e.plan != q || item.e.places[inPlan] != i+1 || s.byKey[item.e.Key] != item.e {
-				t.Fatalf("%s is in a queue, and should not be there", item.e.Key)
-			}
+	for _, p := range s.plans {
+		for i, line := range p.lines() {
+			wantInLine(t, s, p, line, i == 0)
 		}
 	}
 	if listed != len(s.byKey) {
 		t.Fatalf("%d of %d are in the timeline", listed, len(s.byKey))
+	}
+}
+
+func wantInLine(t *rapid.T, s *Store, p *plan, line *queue, holding bool) {
+	t.Helper()
+	for i, item := range line.items {
+		e := item.e
+		if e.plan != p || e.line != line || e.head.Holding != holding || e.places[inLine] != i+1 || s.byKey[e.Key] != e {
+			t.Fatalf("%s is in a line, and should not be there", e.Key)
+		}
 	}
 }
 

@@ -4,7 +4,7 @@ import "time"
 
 // An execution is in at most one queue of each kind.
 const (
-	inPlan = iota
+	inLine = iota
 	inExpiry
 	queues
 )

@@ -19,7 +19,7 @@ import (
 //     never changed: they are copied out after mu was let go, and in before it is taken,
 //     but for what is short.
 //  2. Every execution is where [Store.settle] puts it. While there is something to do
-//     for it, it is in a chain of its owner, and in the queue of its plan when it may be
+//     for it, it is in a chain of its owner, and in a line of its plan when it may be
 //     claimed, now or from some time on. What is to be forgotten is in the expiry.
 //  3. No call does work for executions that are not its own: it looks at the first of
 //     each queue. Deleting what is due is spread over the calls.
@@ -28,13 +28,13 @@ type Store struct {
 
 	mu        sync.Mutex
 	byKey     map[store.Key]*entry
-	plans     map[store.PlanID]*queue
+	plans     map[store.PlanID]*plan
 	instances map[store.Instance]*instance
 	leased    []*instance // those that have a lease
 	// What was asked for last: most executions are of the same ones.
 	latest      *instance
 	latestPlan  store.PlanID
-	latestQueue *queue
+	latestLines *plan
 	expiry      queue
 	timeline    timeline
 	tasks       map[string]*tasks // by queue
@@ -55,7 +55,7 @@ func New() *Store {
 	return &Store{
 		id:        "mem-" + hex.EncodeToString(id[:]),
 		byKey:     make(map[store.Key]*entry),
-		plans:     make(map[store.PlanID]*queue),
+		plans:     make(map[store.PlanID]*plan),
 		instances: make(map[store.Instance]*instance),
 		tasks:     make(map[string]*tasks),
 		expiry:    queue{place: inExpiry},
@@ -75,7 +75,7 @@ func (s *Store) Close(context.Context) error {
 	}
 	s.closed = true
 	s.byKey, s.plans, s.instances, s.leased = nil, nil, nil, nil
-	s.latest, s.latestQueue = nil, nil
+	s.latest, s.latestLines = nil, nil
 	s.expiry, s.timeline, s.tasks = queue{}, timeline{}, nil
 	if s.alarm != nil {
 		s.alarm.Stop()

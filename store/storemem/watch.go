@@ -146,9 +146,11 @@ func (s *Store) setAlarm() {
 			next = at
 		}
 	}
-	for _, q := range s.plans {
-		if e, at := q.first(); e != nil && at.After(now) {
-			consider(at)
+	for _, p := range s.plans {
+		for _, line := range p.lines() {
+			if e, at := line.first(); e != nil && at.After(now) {
+				consider(at)
+			}
 		}
 	}
 	for _, i := range s.leased {
@@ -171,6 +173,18 @@ func (s *Store) setAlarm() {
 	}
 }
 
+// anyClaimable says that an execution may be claimed.
+func (s *Store) anyClaimable(now time.Time) bool {
+	for _, p := range s.plans {
+		for _, line := range p.lines() {
+			if e, at := line.first(); e != nil && !at.After(now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ring is called when something has fallen due.
 func (s *Store) ring() {
 	s.mu.Lock()
@@ -180,11 +194,8 @@ func (s *Store) ring() {
 	}
 	now := time.Now()
 	s.lapse(now)
-	for _, q := range s.plans {
-		if e, at := q.first(); e != nil && !at.After(now) {
-			s.tellClaimable()
-			break
-		}
+	if s.anyClaimable(now) {
+		s.tellClaimable()
 	}
 	for _, q := range s.tasks {
 		if t := q.later.first(); t != nil && !t.NotBefore.After(now) {

@@ -130,16 +130,22 @@ func (c *claiming) named(keys []store.Key) error {
 	return nil
 }
 
-// waiting claims what has waited for the longest time, over all plans. What instances
-// without a lease own is brought to where it is found, as long as there is room for it.
+// waiting claims what has waited for the longest time, over all plans: first of what holds
+// locks. What instances without a lease own is brought to where it is found, as long as
+// there is room for it.
 func (c *claiming) waiting() error {
 	for len(c.taken) < c.limit {
-		found, err := c.longest()
+		found, err := c.longest(holdingOfPlan)
 		if err != nil {
 			return err
 		}
-		if !found && len(c.w.moving) == 0 {
-			return nil
+		if !found && !c.w.movesHolders() {
+			if found, err = c.longest(readyOfPlan); err != nil {
+				return err
+			}
+			if !found && len(c.w.moving) == 0 {
+				return nil
+			}
 		}
 		if err := c.w.move(); err != nil {
 			return err
@@ -148,16 +154,17 @@ func (c *claiming) waiting() error {
 	return nil
 }
 
-// longest claims some of what may be claimed. It answers whether there was anything: what
-// has expired is deleted, and not claimed.
-func (c *claiming) longest() (found bool, err error) {
+// longest claims some of what a query for a plan finds. It answers whether there was
+// anything: what has expired is deleted, and not claimed.
+func (c *claiming) longest(ofPlan statement) (found bool, err error) {
 	type waits struct {
 		seq   int64
 		since []byte
 	}
 	var all []waits
+	c.now = time.Now() // what was moved since may be claimed
 	for _, plan := range c.plans {
-		err := c.w.conn.query(readyOfPlan, func(row []driver.Value) error {
+		err := c.w.conn.query(ofPlan, func(row []driver.Value) error {
 			b, _ := row[1].([]byte)
 			all = append(all, waits{asInt(row[0]), b})
 			return nil

@@ -151,7 +151,7 @@ func (w *writer) read(key store.Key) (e *entry, err error) {
 			last: lastWrite{w.numbered[asInt(row[6])], asNumber(row[7]), asNumber(row[8]), asNumber(row[9])},
 			head: store.Head{
 				State: store.ExecutionState(asText(row[10])), DueAt: asTime(row[11]), Unsettled: asBool(row[12]), CancelledAt: asTime(row[13]),
-				FinishedAt: asTime(row[14]), ForgetAt: asTime(row[15]), Frames: uint32(asInt(row[17])),
+				FinishedAt: asTime(row[14]), ForgetAt: asTime(row[15]), Frames: uint32(asInt(row[17])), Holding: asBool(row[25]),
 			},
 			short: asBytes(row[16]), released: asBool(row[18]), ready: asTime(row[19]), expires: asTime(row[20]), takes: asNumber(row[21]),
 			claim: asNumber(row[22]), unclean: asBool(row[23]), largeInput: asText(row[24]) == "integer",
@@ -196,7 +196,7 @@ func (w *writer) save(e *entry) error {
 		numberOf(l.owner), numberValue(l.epoch), numberValue(l.revision), numberValue(l.id),
 		string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt), timeValue(h.FinishedAt), timeValue(h.ForgetAt),
 		e.output(), int64(h.Frames), boolValue(e.released), timeValue(e.ready), timeValue(e.expires), numberValue(e.takes),
-		claim, boolValue(e.unclean), e.seq)
+		claim, boolValue(e.unclean), boolValue(h.Holding), e.seq)
 	return err
 }
 

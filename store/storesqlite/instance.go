@@ -2,7 +2,6 @@ package storesqlite
 
 import (
 	"context"
-	"database/sql/driver"
 	"slices"
 	"time"
 
@@ -158,9 +157,15 @@ func (w *writer) endLease(i *instance, state leaseState) error {
 	if err := w.saveInstance(i); err != nil {
 		return err
 	}
-	w.moving = append(w.moving, &move{of: i})
+	m := &move{of: i}
+	w.moving = append(w.moving, m)
 	if err := w.move(); err != nil {
 		return err
+	}
+	if m.others { // there were few that hold locks, if any
+		if err := w.move(); err != nil {
+			return err
+		}
 	}
 	return w.putAllBack(i, state == lapsed)
 }
@@ -181,11 +186,13 @@ func (w *writer) endPredecessors(i *instance) error {
 }
 
 // move is the way of what an instance without a lease owns to where it can be claimed, in
-// steps: it may be much. It begins anew when the store is opened.
+// steps: it may be much. What holds locks goes first. It begins anew when the store is
+// opened.
 type move struct {
-	of    *instance
-	after int64 // the number of the execution that it has come to
-	over  bool
+	of     *instance
+	after  int64 // the number of the execution that it has come to
+	others bool  // than those that hold locks
+	over   bool
 }
 
 // inStep bounds how many executions one step moves.
@@ -202,16 +209,31 @@ func (w *writer) move() error {
 	return nil
 }
 
+// movesHolders says that there may be executions which hold locks, and cannot be found yet
+// by those who claim.
+func (w *writer) movesHolders() bool {
+	return slices.ContainsFunc(w.moving, func(m *move) bool { return !m.others })
+}
+
 func (w *writer) step(m *move) error {
-	var list []int64
-	err := w.conn.query(ownedAfter, func(row []driver.Value) error {
-		list = append(list, asInt(row[0]))
-		return nil
-	}, m.of.number, m.after, int64(inStep))
+	q := holdingAfter
+	if m.others {
+		q = ownedAfter
+	}
+	list, err := w.numbers(q, m.of.number, m.after, int64(inStep))
 	if err != nil {
 		return err
 	}
-	m.over = len(list) < inStep
+	ends := len(list) < inStep
+	defer func() {
+		switch {
+		case !ends:
+		case m.others:
+			m.over = true
+		default:
+			m.others, m.after = true, 0
+		}
+	}()
 	for _, seq := range list {
 		m.after = seq
 		e, err := w.findBySeq(seq)

@@ -150,7 +150,7 @@ func outlineOf(row []driver.Value) *loaded {
 			Fence: store.Fence{Epoch: asNumber(row[15]), Revision: asNumber(row[16])},
 			Head: store.Head{
 				State: store.ExecutionState(asText(row[17])), DueAt: asTime(row[18]), Unsettled: asBool(row[19]), CancelledAt: asTime(row[20]),
-				FinishedAt: asTime(row[21]), ForgetAt: asTime(row[22]), Output: asBytes(row[23]), Frames: uint32(asInt(row[24])),
+				FinishedAt: asTime(row[21]), ForgetAt: asTime(row[22]), Output: asBytes(row[23]), Frames: uint32(asInt(row[24])), Holding: asBool(row[25]),
 			},
 		},
 	}

@@ -55,6 +55,11 @@ CREATE TABLE tasks (
 ) WITHOUT ROWID;
 CREATE INDEX tasks_line ON tasks (queue, line, rank, added);
 CREATE INDEX tasks_doer ON tasks (doer) WHERE doer IS NOT NULL;
+`, `
+-- Those that hold locks are claimed before others.
+ALTER TABLE executions ADD COLUMN holding INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX executions_holding ON executions (owner) WHERE holding = 1;
+CREATE INDEX executions_holding_ready ON executions (plan, ready) WHERE holding = 1 AND ready IS NOT NULL;
 `}
 
 // statement is one that connections keep.
@@ -83,8 +88,10 @@ const (
 	deleteExecution
 	lastExecution
 	ownedAfter
+	holdingAfter
 	owners
 	readyOfPlan
+	holdingOfPlan
 	readyLater
 	claimedBy
 	expired
@@ -141,7 +148,7 @@ const (
 // the numbers of.
 const whole = `SELECT e.seq, w.name, e.name, e.run, p.fingerprint, e.codec, e.input, e.hash, e.generated, e.created, e.deadline, e.parent,
 	i.node, i.incarnation, i.state, e.epoch, e.revision,
-	e.state, e.due, e.unsettled, e.cancelled, e.finished, e.forget, e.output, e.frames
+	e.state, e.due, e.unsettled, e.cancelled, e.finished, e.forget, e.output, e.frames, e.holding
 	FROM executions e CROSS JOIN plans p ON p.plan = e.plan CROSS JOIN workflows w ON w.workflow = e.workflow
 	LEFT JOIN instances i ON i.instance = e.owner `
 
@@ -163,22 +170,24 @@ var texts = [statements]string{
 	plansOfWorkflow: `SELECT plan FROM plans WHERE workflow = (SELECT workflow FROM workflows WHERE name = ?)`,
 
 	insertExecution: `INSERT INTO executions (seq, name, workflow, plan, run, codec, input, hash, generated, created, deadline, parent,
-		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, unclean)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, takes, unclean)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
 		ON CONFLICT (name, workflow) DO NOTHING`,
 	findExecution: `SELECT seq, plan, run, owner, epoch, revision, last_owner, last_epoch, last_revision, last_id,
-		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input)
+		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding
 		FROM executions WHERE name = ? AND workflow = ?`,
 	keyOfExecution:   `SELECT workflow, name FROM executions WHERE seq = ?`,
 	advanceExecution: `UPDATE executions SET revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?, due = ?, frames = ? WHERE seq = ?`,
 	setExecution: `UPDATE executions SET owner = ?, epoch = ?, revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?,
 		state = ?, due = ?, unsettled = ?, cancelled = ?, finished = ?, forget = ?, output = ?, frames = ?,
-		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ? WHERE seq = ?`,
+		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ? WHERE seq = ?`,
 	deleteExecution: `DELETE FROM executions WHERE seq = ?`,
 	lastExecution:   `SELECT ifnull(max(seq), 0) FROM executions`,
 	ownedAfter:      `SELECT seq FROM executions WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`,
+	holdingAfter:    `SELECT seq FROM executions INDEXED BY executions_holding WHERE owner = ? AND seq > ? AND holding = 1 ORDER BY seq LIMIT ?`,
 	owners:          `SELECT DISTINCT owner FROM executions WHERE owner IS NOT NULL`,
 	readyOfPlan:     `SELECT seq, ready FROM executions WHERE plan = ? AND ready <= ? ORDER BY ready LIMIT ?`,
+	holdingOfPlan:   `SELECT seq, ready FROM executions INDEXED BY executions_holding_ready WHERE plan = ? AND ready <= ? AND holding = 1 ORDER BY ready LIMIT ?`,
 	readyLater:      `SELECT ready FROM executions WHERE plan = ? AND ready > ? ORDER BY ready LIMIT 1`,
 	claimedBy:       `SELECT seq FROM executions WHERE claim = ? AND owner = ? ORDER BY seq`,
 	expired:         `SELECT seq FROM executions WHERE expires <= ? ORDER BY expires LIMIT ?`,

@@ -146,7 +146,7 @@ func (r *rig) full(id string) *store.Snapshot {
 	x.Generated, x.CreatedAt, x.Deadline = true, at, at.Add(time.Hour)
 	x.Parent = &store.Parent{Key: store.Key{Workflow: "w\xff", ID: "{p}"}, RunUID: "r", Place: store.Place{Frame: 1 << 31, Node: 5}}
 	x.Head = store.Head{
-		State: store.Compensating, DueAt: at.Add(1), Unsettled: true, CancelledAt: at.Add(2), FinishedAt: at.Add(3), ForgetAt: at.Add(4),
+		State: store.Compensating, DueAt: at.Add(1), Unsettled: true, Holding: true, CancelledAt: at.Add(2), FinishedAt: at.Add(3), ForgetAt: at.Add(4),
 		Output: []byte("output"), Frames: 1<<32 - 1,
 	}
 	x.Cells = []store.Cell{{ID: 0, Data: []byte("first")}, {ID: 7, Data: []byte("\x00\xff")}, {ID: 1<<64 - 1, Data: []byte("last")}}

@@ -274,6 +274,24 @@ func whichMutants() []mutant {
 			wrap: notReturned(func(_ store.Claim, x store.Claimed) bool { return x.Unsettled }),
 		},
 		{
+			name: "who holds locks is not looked at", cases: []string{"HoldersAreClaimedFirst", "ClaimReturnsAllThatIsKept"},
+			wrap: onHead(func(h *store.Head) { h.Holding = false }),
+		},
+		{
+			name: "holders are taken from their owners", cases: []string{"HoldersAreLeftAloneLikeOthers"},
+			wrap: onClaim(func(s store.Store, _ *store.Claim) {
+				letAllGo(s, slices.DeleteFunc(everything(s), func(x store.Snapshot) bool { return !x.Holding }))
+			}),
+		},
+		{
+			name: "holders are always due", cases: []string{"HoldersAreLeftAloneLikeOthers"},
+			wrap: onHead(func(h *store.Head) {
+				if h.Holding {
+					h.DueAt = longAgo
+				}
+			}),
+		},
+		{
 			name: "nothing is an error", cases: []string{"ClaimOfNothingIsEmpty"},
 			wrap: func(s store.Store) store.Store {
 				return &faulty{Store: s, claim: func(ctx context.Context, c store.Claim) ([]store.Claimed, error) {

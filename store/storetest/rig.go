@@ -186,6 +186,8 @@ func inState(s store.ExecutionState) func(x *store.Snapshot) {
 
 func unsettled(x *store.Snapshot) { x.Unsettled = true }
 
+func holding(x *store.Snapshot) { x.Holding = true }
+
 func ofPlan(p store.PlanID) func(x *store.Snapshot) {
 	return func(x *store.Snapshot) { x.Workflow, x.Fingerprint = p.Workflow, p.Fingerprint }
 }

@@ -44,6 +44,7 @@ func text(x *store.Snapshot) string {
 	line("state", x.State)
 	line("due at", x.DueAt)
 	line("unsettled", x.Unsettled)
+	line("holding", x.Holding)
 	line("cancelled at", x.CancelledAt)
 	line("finished at", x.FinishedAt)
 	line("forget at", x.ForgetAt)

@@ -81,6 +81,25 @@ func whichCases() []storeCase {
 			},
 		},
 		{
+			name: "HoldersAreClaimedFirst",
+			rule: "what holds locks is claimed before everything else, whatever either is claimed for, and the longest due or not",
+			why:  "§4.5: others wait for the locks, and they lapse while nobody drives the execution",
+			run:  holdersAreClaimedFirst,
+		},
+		{
+			name: "HoldersAreLeftAloneLikeOthers",
+			rule: "that an execution holds locks does not make it claimable: not while it has an owner, nor before it is due, nor of another plan",
+			why:  "I2: it is a matter of the order",
+			run: func(r *rig) {
+				r.make("owned", holding)
+				r.make("other plan", holding, ofPlan(store.PlanID{Workflow: "another", Fingerprint: "f"}), ownedByNobody, dueAt(r.now().Add(-time.Hour)))
+				r.letGo(r.make("later", holding), r.now().Add(time.Hour))
+				r.letGo(r.make("dormant", holding), time.Time{})
+				r.letGo(r.make("due"), r.now().Add(-time.Minute))
+				r.wantClaimed("with holders that may not be claimed", r.asking(r.instance("other")), "due")
+			},
+		},
+		{
 			name: "ClaimsReachAll",
 			rule: "claims of a few at a time reach each execution that may be claimed, once, whatever it is claimed for",
 			why:  "I8: one that is passed over again and again is stuck",
@@ -126,6 +145,46 @@ func otherPlansAreLeftAlone(r *rig) {
 	r.wantClaimed("without a plan", c)
 	c.Plans, c.ID = []store.PlanID{{Workflow: "a"}, {Fingerprint: "1"}}, r.id()
 	r.wantClaimed("with halves of plans", c)
+}
+
+func holdersAreClaimedFirst(r *rig) {
+	lost, _ := r.lapsing("lost")
+	want := map[string]bool{}
+	const of = 12
+	for i := range of {
+		who := "other"
+		if i%2 == 1 {
+			who = "holder"
+		}
+		x := func(kind string, changes ...func(x *store.Snapshot)) *store.Snapshot {
+			id := fmt.Sprintf("%s %s %d", who, kind, i)
+			if who == "holder" {
+				want[id], changes = true, append(changes, holding)
+			}
+			return r.make(id, changes...)
+		}
+		r.letGo(x("due"), r.now().Add(-time.Duration(of-i)*time.Minute))
+		r.release(r.me, x("released"))
+		x("lapsed", ownedBy(lost))
+	}
+	r.pass(2 * r.lease())
+	holders := len(want)
+	others := 0
+	r.eventually("all holders are claimed", func() (bool, string) {
+		c := r.asking(r.me)
+		c.Limit = 5
+		list := r.claim(c)
+		for _, x := range list {
+			if !want[x.ID] {
+				others++
+			}
+			delete(want, x.ID)
+		}
+		if len(want) > 0 && others > 0 {
+			r.Fatalf("%d that hold nothing were claimed, and %d holders were not", others, len(want))
+		}
+		return len(want) == 0, fmt.Sprintf("%d of %d holders are missing", len(want), holders)
+	})
 }
 
 func claimsReachAll(r *rig) {
