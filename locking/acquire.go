@@ -159,6 +159,9 @@ func (l *Lock) take(ctx context.Context, a *ask) (*Lock, error) {
 	if len(a.req.Keys) == 0 {
 		return l.whole(ctx, a, nil)
 	}
+	if !l.provider.asked.Load() {
+		l.provider.asked.Store(true)
+	}
 	grant, err := l.provider.driver.Acquire(ctx, a.req)
 	return l.taken(ctx, a, grant, err)
 }

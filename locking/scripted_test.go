@@ -34,6 +34,7 @@ type scripted struct {
 	release func(holds []driver.Hold) error
 
 	muted atomic.Bool // events of the provider do not arrive
+	wide  bool        // it protects more than this process
 
 	mu     sync.Mutex
 	notify func(driver.Event)
@@ -69,6 +70,12 @@ func (p *scripted) Start(ctx context.Context, env driver.Env) error {
 		}
 	}
 	return p.Provider.Start(ctx, env)
+}
+
+func (p *scripted) Describe() driver.Info {
+	info := p.Provider.Describe()
+	info.ProcessLocal = !p.wide
+	return info
 }
 
 func (p *scripted) mute(on bool) { p.muted.Store(on) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/container"
@@ -79,6 +80,7 @@ type provider struct {
 	driver driver.Provider
 	info   driver.Info
 	holds  *holds
+	asked  atomic.Bool // for a lock that was not restored: set before the driver is
 }
 
 // New starts the providers and returns the service. When one of them cannot be

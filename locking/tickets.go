@@ -82,6 +82,7 @@ func (t Tickets) Enqueue(ctx context.Context, provider string, tk driver.Ticket)
 	if err != nil {
 		return false, err
 	}
+	p.asked.Store(true)
 	place, err := q.Enqueue(ctx, tk)
 	if err != nil {
 		return false, p.explain(ctx, tk.Keys, 0, err)
@@ -148,6 +149,42 @@ func (t Tickets) TakeOver(
 	}
 	// It was taken so late that it may have been free in between.
 	_, errs := runctx.FreeAll(ctx, taken)
+	return nil, false, errors.Join(errs...)
+}
+
+// Local says that the locks of the provider protect this process only. A provider that
+// there is not protects nothing.
+func (t Tickets) Local(provider string) bool {
+	p, err := t.s.provider(provider)
+	return err == nil && p.info.ProcessLocal
+}
+
+// Restore takes holds of an execution again whose process has died, and which died with
+// it. It answers false, and takes nothing, where somebody else may have had them since:
+// when the provider protects more than this process, or when anybody has asked it for a
+// lock in this process, but for those who restored theirs. Whoever calls knows that no
+// other process had the locks.
+func (t Tickets) Restore(
+	ctx context.Context, provider string, holds []driver.Hold, g driver.Generation, lease, most time.Duration,
+) (taken []runctx.Hold, stands bool, err error) {
+	p, err := t.s.provider(provider)
+	if err != nil || !p.info.ProcessLocal || p.asked.Load() {
+		return nil, false, err
+	}
+	req := driver.Request{Owner: holds[0].Owner, Generation: g, TTL: lease, Wait: driver.NoWait}
+	for i := range holds {
+		req.Keys = append(req.Keys, holds[i].Key)
+	}
+	taken, err = p.collect(ctx, req, leased(lease, most, most > 0), func() (driver.Grant, error) { return p.driver.Acquire(ctx, req) })
+	switch {
+	case errors.Is(err, ErrNotAcquired): // another one that was restored has it
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	case !p.asked.Load():
+		return taken, true, nil
+	}
+	_, errs := runctx.FreeAll(ctx, taken) // somebody has asked meanwhile, and may have had it before
 	return nil, false, errors.Join(errs...)
 }
 

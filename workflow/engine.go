@@ -43,8 +43,9 @@ type Config struct {
 	// Logger defaults to [slog.Default].
 	Logger *slog.Logger
 	// Node names this engine over restarts. One that comes back with it goes on at once
-	// with what it had, on a durable store that one process has at a time; elsewhere it
-	// waits for the lease of the one before. No two engines may have one name at a time.
+	// with what it had, on a durable store that one process has at a time, and has again the
+	// locks in memory that its executions held; elsewhere it waits for the lease of the one
+	// before. No two engines may have one name at a time.
 	// Empty is a name of its own for each engine.
 	Node string
 	// Lease is how long other instances on the store leave the engine's executions
@@ -129,11 +130,12 @@ func NewEngine(cfg Config) (*Engine, error) {
 		return nil, &ConfigError{"LockLease", cfg.LockLease.String(), fmt.Sprintf(
 			"at least four times Lease (%s): an execution's locks must outlast the time in which another instance takes it over", cfg.Lease)}
 	}
+	info := cfg.Store.Describe()
 	return &Engine{
 		inner: engine.New(engine.Config{
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
 			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace, RestAfter: cfg.RestAfter,
-			Keeper:    &keeper{container: cfg.Container, shared: cfg.Store.Describe().Shared && !cfg.AllowLocalLocks},
+			Keeper:    &keeper{container: cfg.Container, shared: info.Shared && !cfg.AllowLocalLocks, alone: info.Durable && !info.Shared},
 			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention, MostGenerated: cfg.MaxUnfetched},
 		}),
 		codec: cfg.Codec, plans: plans, maxInput: cfg.MaxInputBytes, maxID: cfg.MaxIDBytes,
@@ -167,8 +169,10 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Start makes the engine take executions. An engine that was stopped is not
-// started again.
+// Start makes the engine take executions. On a durable store that one process has at a
+// time it first takes the locks again that executions held in memory when the process
+// before died: it returns when all are taken, or ctx has ended. An engine that was stopped,
+// or whose start has failed for another reason than its lease, is not started again.
 func (e *Engine) Start(ctx context.Context) error {
 	return e.inner.Start(ctx)
 }

@@ -22,6 +22,7 @@ var ErrProcessLocal = errors.New("workflow: the lock provider protects this proc
 type keeper struct {
 	container *container.Container
 	shared    bool // the store is, and local locks are not allowed
+	alone     bool // no other process has the store, and it outlives this one
 }
 
 var _ engine.Keeper = (*keeper)(nil)
@@ -103,10 +104,22 @@ func (k *keeper) TakeOver(ctx context.Context, holds []store.Hold, as engine.Gen
 		return nil, false, err
 	}
 	taken, stands, err := t.TakeOver(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
+	if k.alone && !stands && err == nil {
+		taken, stands, err = t.Restore(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
+	}
 	if errors.Is(err, locking.ErrLockRevoked) {
 		err = fmt.Errorf("%w: %w", engine.ErrForced, err)
 	}
 	return taken, stands, err
+}
+
+// Local implements [engine.Keeper].
+func (k *keeper) Local(provider string) bool {
+	t, err := k.tickets()
+	if err != nil {
+		return false // what is held there cannot be taken over
+	}
+	return t.Local(provider)
 }
 
 // Free implements [engine.Keeper].

@@ -57,6 +57,8 @@ func (k *queueKeeper) TakeOver(context.Context, []store.Hold, Generation, time.D
 	return nil, false, nil
 }
 
+func (k *queueKeeper) Local(string) bool { return false }
+
 func (k *queueKeeper) Free(context.Context, []store.Hold) error { return nil }
 
 // cancelled cancels an execution whose guard waits, while the keeper resolves its provider

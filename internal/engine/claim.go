@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -79,46 +80,68 @@ func (e *Engine) claim() (more bool) {
 // take claims executions, those with the keys where there are any, and goes on with
 // them. It says how many there were, and whether the store has answered.
 func (e *Engine) take(keys []store.Key) (n int, answered bool) {
+	got, err := e.ask(e.life, keys)
+	if err != nil {
+		if e.life.Err() == nil {
+			e.cfg.Logger.Warn("workflow: could not look for executions that nobody drives; trying again", "error", err)
+		}
+		return 0, false
+	}
+	for i := range got {
+		if r := e.adopt(got[i]); r != nil {
+			r.post(adopted{unclean: got[i].Unclean})
+		}
+	}
+	return len(got), true
+}
+
+// ask claims executions, those with the keys where there are any. After an error the next
+// claim has the same ID, and returns what this one may have claimed.
+func (e *Engine) ask(ctx context.Context, keys []store.Key) ([]store.Claimed, error) {
 	plans := make([]store.PlanID, 0, len(e.cfg.Plans))
 	for _, p := range e.cfg.Plans {
 		plans = append(plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
 	}
 	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: plans, Keys: keys, Predecessors: e.succeeds && e.claimID == 1, Limit: claimBatch}
-	got, err := e.cfg.Store.Claim(e.life, c)
-	if err != nil && e.life.Err() == nil && !errors.Is(err, store.ErrInstance) && !errors.Is(err, store.ErrClosed) {
-		got, err = e.cfg.Store.Claim(e.life, c) // its answer may have been lost
+	got, err := e.cfg.Store.Claim(ctx, c)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrInstance) && !errors.Is(err, store.ErrClosed) {
+		got, err = e.cfg.Store.Claim(ctx, c) // its answer may have been lost
 	}
-	if err != nil {
-		if e.life.Err() == nil {
-			e.cfg.Logger.Warn("workflow: could not look for executions that nobody drives; trying again", "error", err)
-		}
-		return 0, false // the next claim has the same ID, and returns what this one may have claimed
+	if err == nil {
+		e.claimID++
 	}
-	e.claimID++
-	for i := range got {
-		e.adopt(got[i])
-	}
-	return len(got), true
+	return got, err
 }
 
-// adopt goes on with an execution that was claimed.
-func (e *Engine) adopt(c store.Claimed) {
+// adopt makes a run of an execution that was claimed, and enters it. It returns nil when
+// there is none.
+func (e *Engine) adopt(c store.Claimed) *Run {
 	p := e.cfg.Plans[c.Workflow]
 	state, err := machine.Load(p, c.Snapshot)
 	if err != nil {
 		e.cfg.Logger.Error("workflow: an execution cannot be gone on with: what is kept of it cannot be read", "execution", c.String(), "error", err)
-		return
+		return nil
 	}
 	r := newRun(e, p, c.Key)
 	r.s, r.inbox, r.claimed = state, c.Inbox, true
+	if !r.admit() {
+		return nil
+	}
+	return r
+}
+
+// admit makes the run that of its execution. It answers false when the engine does not
+// run any more.
+func (r *Run) admit() bool {
+	e := r.e
 	e.mu.Lock()
 	before := e.runs[r.key]
 	if before != nil {
 		before.share()
 	}
-	if !e.running {
+	if e.stopped || e.lost {
 		e.mu.Unlock()
-		return // the lease's end lets it go
+		return false // the lease's end lets it go
 	}
 	e.ended.Add(1)
 	e.runs[r.key] = r
@@ -126,17 +149,21 @@ func (e *Engine) adopt(c store.Claimed) {
 	if before != nil {
 		before.post(interrupted{ErrLostLease}) // its epoch is over
 	}
-	r.post(adopted{c.Unclean})
+	return true
 }
 
 // adopted is mail: the execution was claimed.
-type adopted struct{ unclean bool }
+type adopted struct {
+	unclean bool
+	// barrier holds it back when its locks are taken over; nil is nothing.
+	barrier *barrier
+}
 
 // early answers true for what comes before an execution that was claimed is ready for
 // it, and keeps it.
 func (r *Run) early(m mail) bool {
 	switch m.(type) {
-	case adopted, interrupted:
+	case adopted, passed, interrupted:
 		return false
 	}
 	r.held = append(r.held, m)
@@ -157,18 +184,26 @@ func (m adopted) handle(r *Run) error {
 		r.open()
 	}
 	if r.s.State.Finished() {
+		m.barrier.reached(r)
 		r.ready()
 		if err := r.readInbox(); err != nil || !r.s.State.Finished() || r.over {
 			return err
 		}
 		return r.settle()
 	}
-	if err := r.takeOver(); err != nil {
+	err := r.takeOver()
+	m.barrier.reached(r)
+	if err != nil {
 		r.e.cfg.Logger.Warn("workflow: the locks of an execution that was claimed could not be taken over; trying again",
 			"execution", r.key.String(), "error", err)
 		time.AfterFunc(lockPause, func() { r.post(m) })
 		return nil
 	}
+	return m.barrier.pass(r, m.unclean)
+}
+
+// goOn goes on with an execution that was claimed and has its locks.
+func (r *Run) goOn(unclean bool) error {
 	r.ready()
 	// What is lost is lost before anything goes on; what follows from it is in what
 	// follows from the claim.
@@ -178,7 +213,7 @@ func (m adopted) handle(r *Run) error {
 		}
 		r.lost = nil
 	}
-	commands, err := r.decide(machine.Recovered{Unclean: m.unclean}, time.Now())
+	commands, err := r.decide(machine.Recovered{Unclean: unclean}, time.Now())
 	if err != nil {
 		return err
 	}

@@ -91,8 +91,11 @@ type Engine struct {
 	deafen    func() // ends what the keeper tells
 
 	mu      sync.Mutex
+	started bool
 	running bool
+	leased  bool // the lease is to be given back
 	lost    bool // its lease
+	stopped bool
 	runs    map[store.Key]*Run
 	// interrupted has the keys of the runs that a stop left unfinished.
 	interrupted []store.Key
@@ -148,26 +151,55 @@ func New(cfg Config) *Engine {
 // engine is started once.
 func (e *Engine) Start(ctx context.Context) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.running || e.base.Err() != nil {
+	before := e.started || e.stopped
+	e.started = true
+	e.mu.Unlock()
+	if before {
 		return fmt.Errorf("%w: it was started before; make a new one", ErrNotRunning)
 	}
 	if err := e.openLease(ctx); err != nil {
+		e.mu.Lock()
+		e.started = false // nothing was begun: it may be tried again
+		e.mu.Unlock()
 		return err
 	}
 	if e.cfg.Keeper != nil {
 		e.deafen = e.cfg.Keeper.Listen(e.tickets.tell)
 	}
-	e.running = true
+	resume, err := e.restore(ctx)
+	e.mu.Lock()
+	switch {
+	case e.lost:
+		err = ErrLostLease
+	case e.stopped:
+		err = fmt.Errorf("%w: it was stopped while it started", ErrNotRunning)
+	case err == nil:
+		e.running = true
+	}
+	e.mu.Unlock()
+	if err != nil {
+		e.Stop(past(ctx))
+		return fmt.Errorf("workflow: start: %w", err)
+	}
+	e.helpers.Go(e.claimWhatIsLeft)
+	resume()
 	return nil
+}
+
+// past is a context that has ended.
+func past(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
 }
 
 // Stop takes no more executions, waits until those that run have ended or ctx
 // has, and then interrupts the rest. It returns the keys of what was interrupted.
 func (e *Engine) Stop(ctx context.Context) []store.Key {
 	e.mu.Lock()
-	was := e.running
-	e.running = false
+	e.running, e.stopped = false, true
+	leased := e.leased
+	e.leased = false
 	e.mu.Unlock()
 	drained := make(chan struct{})
 	go func() {
@@ -187,7 +219,7 @@ func (e *Engine) Stop(ctx context.Context) []store.Key {
 	}
 	e.die()
 	e.helpers.Wait()
-	if was {
+	if leased {
 		e.closeLease(ctx)
 	}
 	e.mu.Lock()

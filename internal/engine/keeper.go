@@ -29,8 +29,12 @@ type Keeper interface {
 	Cancel(ctx context.Context, w LockWait) error
 	// TakeOver takes holds of one owner and provider over for a later generation, with
 	// new tokens. It answers false when one of them is not held any more, and with an
-	// error that matches [ErrForced] when one was taken by force.
+	// error that matches [ErrForced] when one was taken by force. Those that have ended with
+	// their process are taken again where nobody else can have had them.
 	TakeOver(ctx context.Context, holds []store.Hold, as Generation, lease, most time.Duration) (taken []runctx.Hold, stands bool, err error)
+	// Local says that the locks of a provider, whose full id is given, protect this process
+	// only.
+	Local(provider string) bool
 	// Free gives back holds that no [runctx.Hold] of this process stands for.
 	Free(ctx context.Context, holds []store.Hold) error
 }

@@ -9,16 +9,17 @@ import (
 	"github.com/lockstep-dev/lockstep/store"
 )
 
-// openLease takes the engine's lease, and keeps it until the engine has ended. What
-// nobody drives is claimed from then on.
+// openLease takes the engine's lease, and keeps it until the engine has ended.
 func (e *Engine) openLease(ctx context.Context) error {
 	asked := time.Now()
 	if err := e.cfg.Store.Heartbeat(ctx, e.me, e.cfg.Lease); err != nil {
 		return fmt.Errorf("workflow: start: take a lease for instance %s: %w", e.me, err)
 	}
+	e.mu.Lock()
+	e.leased = true
+	e.mu.Unlock()
 	e.helpers.Go(e.watch)
 	e.helpers.Go(func() { e.keepLease(asked.Add(e.cfg.Lease)) })
-	e.helpers.Go(e.claimWhatIsLeft)
 	return nil
 }
 

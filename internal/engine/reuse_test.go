@@ -117,7 +117,7 @@ func TestTheMemoryOfARunIsNotUsedAgainThatSomebodyElseMayHave(t *testing.T) {
 		"its next owner": {other: func(_ *testing.T, r *rig, run *Run) {
 			r.adopt(store.Claimed{Snapshot: &store.Snapshot{
 				Identity: store.Identity{Key: run.Key(), Fingerprint: r.plan.Fingerprint}, Head: store.Head{State: store.Done},
-			}})
+			}}).post(adopted{})
 		}},
 		"a sender":          {other: func(_ *testing.T, _ *rig, run *Run) { run.post(woke{}) }},
 		"the line of turns": {other: func(_ *testing.T, r *rig, run *Run) { r.turns.ask(run, machine.AwaitTurn{}) }},

@@ -227,7 +227,8 @@ func (e *entry) advances(before *entry) bool {
 	h, b := &e.head, &before.head
 	return e.owner == before.owner && e.claim == before.claim && e.ready.Equal(before.ready) && e.expires.Equal(before.expires) &&
 		!e.large && e.short == nil && !before.large && before.short == nil && e.takes == before.takes && e.released == before.released &&
-		h.State == b.State && h.Unsettled == b.Unsettled && h.Holding == b.Holding && h.CancelledAt.Equal(b.CancelledAt) && h.FinishedAt.Equal(b.FinishedAt) && h.ForgetAt.Equal(b.ForgetAt)
+		h.State == b.State && h.Unsettled == b.Unsettled && h.Holding == b.Holding &&
+		h.CancelledAt.Equal(b.CancelledAt) && h.FinishedAt.Equal(b.FinishedAt) && h.ForgetAt.Equal(b.ForgetAt)
 }
 
 // Forget implements [store.Store].

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
 )
@@ -186,6 +188,44 @@ func TestAnOlderFileIsBroughtUpToDateOrLeftAsItIs(t *testing.T) {
 	}
 	if n, _ := c.number("SELECT count(*) FROM executions"); n != 1 {
 		t.Errorf("after a step there are %d executions, want 1", n)
+	}
+}
+
+func TestAFileOfTheFirstVersionIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	c, err := connect(path, "", "page_size = "+strconv.Itoa(pageSize), "application_id = "+strconv.Itoa(applicationID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.migrate(migrations[:1], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.script(fmt.Sprintf(`INSERT INTO workflows VALUES (1, '%s'); INSERT INTO plans VALUES (1, 1, '%s');
+		INSERT INTO executions (seq, name, workflow, plan, run, codec, generated, created, epoch, revision, state, unsettled, frames, released, takes, unclean, ready)
+		VALUES (1, 'x', 1, 1, 'r', 'c', 0, x'000000000000000000000000', 3, 4, 'invoking', 0, 0, 1, 0, 0, x'000000000000000000000000')`,
+		thePlan.Workflow, thePlan.Fingerprint)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	s := opened(t, path, Config{})
+	if err := s.Heartbeat(t.Context(), me, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Claim(t.Context(), store.Claim{Instance: me, ID: 1, Plans: []store.PlanID{thePlan}})
+	if err != nil || len(list) != 1 || list[0].Epoch != 4 || list[0].Holding {
+		t.Fatal(list, err)
+	}
+	w := store.Write{Key: list[0].Key, Fence: list[0].Fence, ID: 1, Head: store.Head{State: store.Invoking, Holding: true}}
+	if err := s.Commit(t.Context(), []store.Write{w})[0]; err != nil {
+		t.Fatal(err)
+	}
+	closed(t, s)
+	s = opened(t, path, Config{})
+	if x, err := s.Load(t.Context(), w.Key); err != nil || !x.Holding {
+		t.Error(x, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/locking/driver"
+	"github.com/lockstep-dev/lockstep/locking/lockmem"
 	"github.com/lockstep-dev/lockstep/locking/lockredis"
 	"github.com/lockstep-dev/lockstep/steps"
 	"github.com/lockstep-dev/lockstep/store"
@@ -36,5 +37,19 @@ func TestWorkflowOnDiskIsUndoneWhereverItsProcessIsKilled(t *testing.T) {
 	workflowtest.ExploreKilled(t, workflowtest.Subject{
 		World: onDisk, Check: wantUndone,
 		Program: order(func(*steps.Context) error { return steps.Permanent(errBoom) }),
+	})
+}
+
+// Locks in memory die with their process, and nobody else can have had them when the next
+// one takes them again.
+func TestWorkflowWithLocksInMemoryIsDoneWhereverItsProcessIsKilled(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	workflowtest.ExploreKilled(t, workflowtest.Subject{
+		World: func(t testing.TB, dir string) workflowtest.World {
+			w := onDisk(t, dir)
+			w.NewLocks = func() driver.Queuer { return lockmem.New(lockmem.Config{}) }
+			return w
+		},
+		Check: wantDone, Program: order(succeeds),
 	})
 }

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/lockstep-dev/lockstep/store"
+)
+
+// Locks that protect a process end with it. Where one process at a time has the store,
+// nobody else can have had those that executions held when it died, as long as they are
+// taken again before anything in the next one asks for a lock. So an engine on such a
+// store takes them when it starts, and lets nothing go on before all are taken; those who
+// ask for a lock of their own before that find [Keeper.TakeOver] answer that it is lost.
+
+// barrier holds executions back until all of them have come to it.
+type barrier struct {
+	mu      sync.Mutex
+	missing map[*Run]bool
+	all     chan struct{} // closed when none is missing, after the barrier was set up
+	open    bool
+	waiting []func()
+}
+
+// reached notes that a run has tried to take its locks over. A nil barrier waits for none.
+func (b *barrier) reached(r *Run) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.missing[r] {
+		if delete(b.missing, r); len(b.missing) == 0 {
+			close(b.all)
+		}
+	}
+}
+
+// pass goes on with a run that has its locks, now or when the barrier is open.
+func (b *barrier) pass(r *Run, unclean bool) error {
+	if b.holds(func() { r.post(passed{unclean}) }) {
+		return nil
+	}
+	return r.goOn(unclean)
+}
+
+// holds answers whether the barrier is closed, and keeps what is to be done when it opens.
+func (b *barrier) holds(then func()) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open {
+		b.waiting = append(b.waiting, then)
+	}
+	return !b.open
+}
+
+// lift opens the barrier.
+func (b *barrier) lift() {
+	b.mu.Lock()
+	b.open = true
+	waiting := b.waiting
+	b.waiting = nil
+	b.mu.Unlock()
+	for _, f := range waiting {
+		f()
+	}
+}
+
+// passed is mail: the barrier that held the execution back is open.
+type passed struct{ unclean bool }
+
+func (m passed) handle(r *Run) error { return r.goOn(m.unclean) }
+
+// restore claims what holds locks that nobody else can have taken since its process died,
+// and waits until they are taken again. What is claimed goes on when resume is called.
+func (e *Engine) restore(ctx context.Context) (resume func(), err error) {
+	if e.cfg.Keeper == nil || !e.info.Durable || e.info.Shared {
+		return func() {}, nil
+	}
+	b := &barrier{missing: map[*Run]bool{}, all: make(chan struct{})}
+	var post []func()
+	for more := true; more; {
+		got, err := e.ask(ctx, nil)
+		if err != nil {
+			return nil, fmt.Errorf("look for executions that hold locks: %w", err)
+		}
+		for i := range got {
+			r := e.adopt(got[i])
+			if r == nil {
+				continue
+			}
+			b.missing[r] = slices.ContainsFunc(r.s.Holds(), func(h store.Hold) bool { return e.cfg.Keeper.Local(h.Provider) })
+			post = append(post, func() { r.post(adopted{got[i].Unclean, b}) })
+		}
+		more = len(got) == claimBatch && got[len(got)-1].Holding
+	}
+	maps.DeleteFunc(b.missing, func(_ *Run, waited bool) bool { return !waited })
+	if len(b.missing) == 0 {
+		close(b.all)
+	}
+	for _, f := range post {
+		f()
+	}
+	select {
+	case <-b.all:
+		return b.lift, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("take over the locks of executions: %w", ctx.Err())
+	}
+}
