@@ -15,11 +15,12 @@ type TaskQueue interface {
 	Store
 
 	// Take gives an instance tasks of a queue to do: those that nobody does and whose
-	// time has come, those of a higher priority first, and of one priority those first
-	// that were added first. What an instance does whose lease has lapsed, nobody does;
-	// its tasks keep their places. See [Take]. It returns [ErrInstance] when the instance
-	// has no lease.
-	Take(ctx context.Context, t Take) ([]Taken, error)
+	// time has come, those of a higher priority first, of one priority those of each
+	// workflow in turn, and of one workflow those first that were added first. What an
+	// instance does whose lease has lapsed, nobody does; its tasks keep their places. See
+	// [Take]. Where the queue's pace alone is why it gives no more, it says how long it is
+	// until the next may be taken. It returns [ErrInstance] when the instance has no lease.
+	Take(ctx context.Context, t Take) (list []Taken, pause time.Duration, err error)
 
 	// Finish ends a task that the instance does under the attempt, and adds the message
 	// to the inbox of its execution, as [Store.Deliver] does, both or neither. It returns
@@ -31,6 +32,13 @@ type TaskQueue interface {
 	// PutBack lets others take tasks that the instance does, at once. What it does not do
 	// under that attempt is left alone.
 	PutBack(ctx context.Context, i Instance, tasks []TaskHeld) error
+
+	// Pause has a queue give no tasks until it is told to go on, also one in which there
+	// never was a task. What is being done goes on.
+	Pause(ctx context.Context, queue string, paused bool) error
+
+	// Queues tells of each queue that has tasks or is paused, in the order of their names.
+	Queues(ctx context.Context) ([]QueueState, error)
 }
 
 // Task is work of an execution that whichever instance serves its queue may do, apart
@@ -60,11 +68,17 @@ type Take struct {
 	// there. Zero is never a repetition.
 	ID    uint64
 	Queue string
+	// Plans are what the instance can do. Tasks of other plans' executions are left alone,
+	// and are in nobody's way.
+	Plans []PlanID
 	// Limit bounds how many are returned; zero is 1.
 	Limit int
 	// Most bounds how many tasks of the queue all instances do at one time; zero is
 	// without a bound. A lower bound than that of another call takes none away.
 	Most int
+	// Pace is the least time between two tasks of the queue that any instances take; zero is
+	// without one. It counts from what was taken last, whatever pace that call was made at.
+	Pace time.Duration
 }
 
 // Taken is a task with the attempt under which the instance does it.
@@ -83,6 +97,15 @@ type Taken struct {
 
 // Held names the task as its instance has it.
 func (t *Taken) Held() TaskHeld { return TaskHeld{Key: t.Key, ID: t.ID, Attempt: t.Attempt} }
+
+// QueueState tells of a queue.
+type QueueState struct {
+	Name string
+	// Waiting is how many tasks may be taken, or might be were the queue not paused; Later
+	// is how many have a time that is still to come, Doing how many are being done.
+	Waiting, Later, Doing int
+	Paused                bool
+}
 
 // TaskHeld is a task that an instance does under an attempt.
 type TaskHeld struct {

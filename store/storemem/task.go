@@ -1,7 +1,6 @@
 package storemem
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"slices"
@@ -25,23 +24,6 @@ type task struct {
 	at      int       // in that
 	doer    *instance // who does it
 	call    uint64    // the ID of the call that has taken it
-}
-
-// tasks are those of one queue. It is kept as long as the store is.
-type tasks struct {
-	name  string
-	ready line // that may be taken, in the order in which they are
-	later line // whose time has not come, by that time
-	doing int  // how many are being done
-}
-
-func newTasks(name string) *tasks {
-	q := &tasks{name: name}
-	q.ready.before = func(a, b *task) bool {
-		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.added, b.added)) < 0
-	}
-	q.later.before = func(a, b *task) bool { return a.NotBefore.Before(b.NotBefore) }
-	return q
 }
 
 // line is a heap of tasks, each of which knows where it is.
@@ -92,14 +74,14 @@ func (s *Store) offer(t *task, now time.Time) {
 		s.stirred = true
 		return
 	}
-	heap.Push(&t.queue.ready, t)
+	t.queue.admit(t)
 	s.tellQueue(t.queue.name)
 }
 
 // withdraw takes the task out of where it is.
 func (t *task) withdraw() {
 	if t.in != nil {
-		heap.Remove(t.in, t.at)
+		t.queue.dismiss(t)
 		return
 	}
 	t.doer.tasks = slices.DeleteFunc(t.doer.tasks, func(o *task) bool { return o == t })
@@ -111,11 +93,7 @@ func (t *task) withdraw() {
 func (s *Store) addTasks(e *entry, list []store.Task) {
 	for _, given := range list {
 		s.dropTask(e, given.ID)
-		q, ok := s.tasks[given.Queue]
-		if !ok {
-			q = newTasks(given.Queue)
-			s.tasks[given.Queue] = q
-		}
+		q := s.tasksOf(given.Queue)
 		s.added++
 		t := &task{Task: given, e: e, queue: q, added: s.added}
 		e.tasks, e.tasked = append(e.tasks, t), true
@@ -138,9 +116,10 @@ func (s *Store) dropTask(e *entry, id string) {
 func (s *Store) endTask(t *task) {
 	t.withdraw()
 	t.e.tasks = slices.DeleteFunc(t.e.tasks, func(o *task) bool { return o == t })
-	if t.queue.ready.first() != nil { // there may be room for one more
+	if t.queue.ready > 0 { // there may be room for one more
 		s.tellQueue(t.queue.name)
 	}
+	s.forgetQueue(t.queue)
 }
 
 func (e *entry) task(id string) *task {
@@ -162,57 +141,6 @@ func (s *Store) doing(i store.Instance, h store.TaskHeld) *task {
 		return t
 	}
 	return nil
-}
-
-// Take implements [store.TaskQueue].
-func (s *Store) Take(ctx context.Context, t store.Take) ([]store.Taken, error) {
-	if err := s.enter(ctx); err != nil {
-		return nil, err
-	}
-	list, err := s.takeTasks(&t)
-	s.leave()
-	for i := range list {
-		list[i].Data = slices.Clone(list[i].Data)
-	}
-	return list, err
-}
-
-func (s *Store) takeTasks(ask *store.Take) ([]store.Taken, error) {
-	now := time.Now()
-	s.lapse(now)
-	by, ok := s.instances[ask.Instance]
-	if !ok || !by.drives() {
-		return nil, store.ErrInstance
-	}
-	q := s.tasks[ask.Queue]
-	if q == nil {
-		return nil, nil
-	}
-	limit := cmp.Or(max(ask.Limit, 0), 1)
-	var list []*task
-	for _, t := range by.tasks { // of the same call
-		if ask.ID != 0 && t.call == ask.ID && t.queue == q && len(list) < limit {
-			list = append(list, t)
-		}
-	}
-	for t := q.later.first(); t != nil && !t.NotBefore.After(now); t = q.later.first() {
-		t.withdraw()
-		heap.Push(&q.ready, t)
-	}
-	for t := q.ready.first(); t != nil && len(list) < limit && (ask.Most <= 0 || q.doing < ask.Most); t = q.ready.first() {
-		t.withdraw()
-		t.doer, t.call = by, ask.ID
-		t.e.takes++
-		t.attempt = t.e.takes
-		q.doing++
-		by.tasks = append(by.tasks, t)
-		list = append(list, t)
-	}
-	taken := make([]store.Taken, len(list))
-	for i, t := range list {
-		taken[i] = store.Taken{Task: t.Task, Key: t.e.Key, RunUID: t.e.RunUID, Attempt: t.attempt, Unclean: t.unclean}
-	}
-	return taken, nil
 }
 
 // Finish implements [store.TaskQueue].

@@ -169,6 +169,9 @@ func (c *conn) checkTables(version int) error {
 			if rest, ok := strings.CutPrefix(strings.Replace(line, "UNIQUE ", "", 1), "CREATE "); ok {
 				want[strings.Fields(rest)[1]] = true
 			}
+			if rest, ok := strings.CutPrefix(line, "DROP "); ok {
+				delete(want, strings.Trim(strings.Fields(rest)[1], ";"))
+			}
 		}
 	}
 	err := c.ask("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'", func(row []driver.Value) error {

@@ -203,7 +203,8 @@ func TestAFileOfTheFirstVersionIsGoneOnWith(t *testing.T) {
 	}
 	if err := c.script(fmt.Sprintf(`INSERT INTO workflows VALUES (1, '%s'); INSERT INTO plans VALUES (1, 1, '%s');
 		INSERT INTO executions (seq, name, workflow, plan, run, codec, generated, created, epoch, revision, state, unsettled, frames, released, takes, unclean, ready)
-		VALUES (1, 'x', 1, 1, 'r', 'c', 0, x'000000000000000000000000', 3, 4, 'invoking', 0, 0, 1, 0, 0, x'000000000000000000000000')`,
+		VALUES (1, 'x', 1, 1, 'r', 'c', 0, x'000000000000000000000000', 3, 4, 'invoking', 0, 0, 1, 0, 0, x'000000000000000000000000');
+		INSERT INTO tasks VALUES (1, 't', 'q', 0, NULL, x'00', 0, -1, 1, 0, NULL, NULL, 0)`,
 		thePlan.Workflow, thePlan.Fingerprint)); err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +218,10 @@ func TestAFileOfTheFirstVersionIsGoneOnWith(t *testing.T) {
 	list, err := s.Claim(t.Context(), store.Claim{Instance: me, ID: 1, Plans: []store.PlanID{thePlan}})
 	if err != nil || len(list) != 1 || list[0].Epoch != 4 || list[0].Holding {
 		t.Fatal(list, err)
+	}
+	tasks, _, err := s.Take(t.Context(), store.Take{Instance: me, ID: 1, Queue: "q", Plans: []store.PlanID{thePlan}})
+	if err != nil || len(tasks) != 1 || tasks[0].ID != "t" {
+		t.Fatal(tasks, err)
 	}
 	w := store.Write{Key: list[0].Key, Fence: list[0].Fence, ID: 1, Head: store.Head{State: store.Invoking, Holding: true}}
 	if err := s.Commit(t.Context(), []store.Write{w})[0]; err != nil {

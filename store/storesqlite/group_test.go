@@ -273,7 +273,7 @@ func TestCallsOfAllKindsMayBeRepeatedAfterAnOutcomeThatIsUnknown(t *testing.T) {
 		twice("deliver", func() error { return s.Deliver(background, x.Key, store.Message{ID: "m"}) })
 		var taken []store.Taken
 		twice("take", func() (err error) {
-			taken, err = s.Take(background, store.Take{Instance: me, ID: 8, Queue: "q"})
+			taken, _, err = s.Take(background, store.Take{Instance: me, ID: 8, Queue: "q", Plans: []store.PlanID{thePlan}})
 			return err
 		})
 		if len(taken) != 1 || taken[0].Attempt != 1 {

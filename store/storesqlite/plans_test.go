@@ -12,8 +12,12 @@ var looksAtAll = map[statement]string{
 	allWorkflows: "the writer learns all, once",
 	allPlans:     "the writer learns all, once",
 	allInstances: "the writer learns all, once",
-	queues:       "of the few tasks that wait, when something falls due",
-	unread:       "of the few messages that wait, when notices may have been lost",
+	queuesLater:  "of the few tasks whose time is to come, when something falls due",
+	pausedQueues: "an operator asks, and there are few queues",
+
+	countTasksOfQueues: "an operator asks",
+
+	unread: "of the few messages that wait, when notices may have been lost",
 }
 
 func TestNoStatementLooksAtMoreThanItIsAbout(t *testing.T) {

@@ -60,6 +60,16 @@ CREATE INDEX tasks_doer ON tasks (doer) WHERE doer IS NOT NULL;
 ALTER TABLE executions ADD COLUMN holding INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX executions_holding ON executions (owner) WHERE holding = 1;
 CREATE INDEX executions_holding_ready ON executions (plan, ready) WHERE holding = 1 AND ready IS NOT NULL;
+`, `
+-- Tasks are taken of plans. What a queue remembers: whether it is paused, and when the last
+-- of its tasks was taken.
+ALTER TABLE tasks ADD COLUMN plan INTEGER NOT NULL DEFAULT 0;
+UPDATE tasks SET plan = (SELECT plan FROM executions e WHERE e.seq = tasks.seq);
+DROP INDEX tasks_line;
+CREATE INDEX tasks_ready ON tasks (queue, plan, rank, added) WHERE line = 0;
+CREATE INDEX tasks_later ON tasks (queue, rank) WHERE line = 1;
+CREATE INDEX tasks_doing ON tasks (queue) WHERE line = 2;
+CREATE TABLE queues (queue TEXT PRIMARY KEY, paused INTEGER NOT NULL, taken BLOB) WITHOUT ROWID;
 `}
 
 // statement is one that connections keep.
@@ -134,7 +144,12 @@ const (
 	countDoing
 	tasksOfDoer
 	tasksOfCall
-	queues
+	queuesLater
+	countTasksOfQueues
+	readQueue
+	pausedQueues
+	pauseQueue
+	paceQueue
 	takeTask
 	readyTask
 	putTaskBack
@@ -221,24 +236,30 @@ var texts = [statements]string{
 	countMessages:  `SELECT count(*), ifnull(max(n), 0) FROM inbox WHERE seq = ?`,
 	readMessages:   `SELECT id, data FROM inbox WHERE seq = ? ORDER BY n`,
 
-	putTask: `INSERT INTO tasks (seq, id, queue, priority, not_before, data, line, rank, added, attempt, unclean)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
+	putTask: `INSERT INTO tasks (seq, id, queue, priority, not_before, data, line, rank, added, plan, attempt, unclean)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`,
 	findTask:    `SELECT queue, priority, not_before, line, attempt, doer FROM tasks WHERE seq = ? AND id = ?`,
 	deleteTask:  `DELETE FROM tasks WHERE seq = ? AND id = ?`,
 	deleteTasks: `DELETE FROM tasks WHERE seq = ?`,
 	countTasks:  `SELECT count(*) FROM tasks WHERE seq = ?`,
 	readTasks:   `SELECT id, queue, priority, not_before, data FROM tasks WHERE seq = ? ORDER BY id`,
 	lastTask:    `SELECT ifnull(max(added), 0) FROM tasks`,
-	firstTasks:  `SELECT seq, id FROM tasks WHERE queue = ? AND line = 0 ORDER BY rank, added LIMIT ?`,
+	firstTasks:  `SELECT seq, id, rank, added FROM tasks WHERE queue = ? AND plan = ? AND line = 0 ORDER BY rank, added LIMIT ?`,
 	dueTasks:    `SELECT seq, id, priority FROM tasks WHERE queue = ? AND line = 1 AND rank <= ?`,
 	laterTask:   `SELECT rank FROM tasks WHERE queue = ? AND line = 1 ORDER BY rank LIMIT 1`,
 	countDoing:  `SELECT count(*) FROM tasks WHERE queue = ? AND line = 2`,
 	tasksOfDoer: `SELECT seq, id FROM tasks WHERE doer = ?`,
 	tasksOfCall: `SELECT seq, id FROM tasks WHERE doer = ? AND call = ? AND queue = ? ORDER BY priority DESC, added LIMIT ?`,
-	queues:      `SELECT DISTINCT queue FROM tasks`,
-	takeTask:    `UPDATE tasks SET line = 2, rank = 0, attempt = ?, doer = ?, call = ? WHERE seq = ? AND id = ?`,
-	readyTask:   `UPDATE tasks SET line = 0, rank = ? WHERE seq = ? AND id = ?`,
-	putTaskBack: `UPDATE tasks SET line = ?, rank = ?, doer = NULL, call = NULL, unclean = ? WHERE seq = ? AND id = ?`,
+	queuesLater: `SELECT DISTINCT queue FROM tasks WHERE line = 1`,
+
+	countTasksOfQueues: `SELECT queue, line, count(*) FROM tasks GROUP BY queue, line`,
+	readQueue:          `SELECT paused, taken FROM queues WHERE queue = ?`,
+	pausedQueues:       `SELECT queue FROM queues WHERE paused = 1`,
+	pauseQueue:         `INSERT INTO queues (queue, paused) VALUES (?, ?) ON CONFLICT DO UPDATE SET paused = excluded.paused`,
+	paceQueue:          `INSERT INTO queues (queue, paused, taken) VALUES (?, 0, ?) ON CONFLICT DO UPDATE SET taken = excluded.taken`,
+	takeTask:           `UPDATE tasks SET line = 2, rank = 0, attempt = ?, doer = ?, call = ? WHERE seq = ? AND id = ?`,
+	readyTask:          `UPDATE tasks SET line = 0, rank = ? WHERE seq = ? AND id = ?`,
+	putTaskBack:        `UPDATE tasks SET line = ?, rank = ?, doer = NULL, call = NULL, unclean = ? WHERE seq = ? AND id = ?`,
 	readTaken: `SELECT w.name, e.name, e.run, t.queue, t.priority, t.not_before, t.data, t.attempt, t.unclean
 		FROM tasks t CROSS JOIN executions e ON e.seq = t.seq CROSS JOIN workflows w ON w.workflow = e.workflow WHERE t.seq = ? AND t.id = ?`,
 	setTakes: `UPDATE executions SET takes = ? WHERE seq = ?`,

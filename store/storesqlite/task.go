@@ -1,7 +1,6 @@
 package storesqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"time"
@@ -49,7 +48,7 @@ func (w *writer) addTasks(e *entry, list []store.Task) error {
 		w.offer(&t, now)
 		w.lastTask++
 		_, err := w.conn.exec(putTask, e.seq, given.ID, given.Queue, int64(given.Priority), timeValue(given.NotBefore), bytesValue(given.Data),
-			t.line, t.rank(), w.lastTask)
+			t.line, t.rank(), w.lastTask, e.plan)
 		if err != nil {
 			return err
 		}
@@ -66,6 +65,7 @@ func (w *writer) offer(t *task, now time.Time) {
 		w.due(t.notBefore)
 		return
 	}
+	w.turns.admit(t.queue, t.e.Workflow)
 	w.note(notice{Notice: store.Notice{Queue: t.queue}})
 }
 
@@ -134,65 +134,6 @@ func (w *writer) doing(i store.Instance, h store.TaskHeld) (*entry, *task, error
 	return e, t, nil
 }
 
-// Take implements [store.TaskQueue].
-func (s *Store) Take(ctx context.Context, t store.Take) (list []store.Taken, err error) {
-	err = s.do(ctx, func(w *writer) error {
-		list = nil
-		var err error
-		list, err = w.take(&t)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
-}
-
-func (w *writer) take(ask *store.Take) ([]store.Taken, error) {
-	if err := w.lapse(); err != nil {
-		return nil, err
-	}
-	by, ok := w.instances[ask.Instance]
-	if !ok || !by.drives() {
-		return nil, store.ErrInstance
-	}
-	if err := w.ripen(ask.Queue); err != nil {
-		return nil, err
-	}
-	limit := cmp.Or(max(ask.Limit, 0), 1)
-	var list []taskID
-	var err error
-	if ask.ID != 0 { // of the same call
-		if list, err = w.taskIDs(tasksOfCall, by.number, numberValue(ask.ID), ask.Queue, int64(limit)); err != nil {
-			return nil, err
-		}
-	}
-	room := limit - len(list)
-	if ask.Most > 0 {
-		done, err := w.numbers(countDoing, ask.Queue)
-		if err != nil {
-			return nil, err
-		}
-		room = min(room, ask.Most-int(done[0]))
-	}
-	fresh, err := w.taskIDs(firstTasks, ask.Queue, int64(max(room, 0)))
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range fresh {
-		if err := w.takeOne(id, by, ask.ID); err != nil {
-			return nil, err
-		}
-	}
-	var taken []store.Taken
-	for _, id := range append(list, fresh...) {
-		if taken, err = w.readTaken(taken, id); err != nil {
-			return nil, err
-		}
-	}
-	return taken, nil
-}
-
 // taskID names a task in the file.
 type taskID struct {
 	seq int64
@@ -231,29 +172,6 @@ func (w *writer) readTaken(list []store.Taken, id taskID) ([]store.Taken, error)
 		return nil
 	}, id.seq, id.id)
 	return list, err
-}
-
-// ripen lets the tasks of a queue be taken whose time has come.
-func (w *writer) ripen(queue string) error {
-	type ripe struct {
-		taskID
-		priority int64
-	}
-	var list []ripe
-	err := w.conn.query(dueTasks, func(row []driver.Value) error {
-		list = append(list, ripe{taskID{asInt(row[0]), asText(row[1])}, asInt(row[2])})
-		return nil
-	}, queue, timeBytes(time.Now()))
-	if err != nil {
-		return err
-	}
-	for _, t := range list {
-		if _, err := w.conn.exec(readyTask, ^t.priority, t.seq, t.id); err != nil {
-			return err
-		}
-		w.note(notice{Notice: store.Notice{Queue: queue}})
-	}
-	return nil
 }
 
 // Finish implements [store.TaskQueue].

@@ -199,10 +199,10 @@ func (w *writer) lookAhead() error {
 	return w.eachQueue(func(queue string) error { return w.conn.query(laterTask, sooner, queue) })
 }
 
-// eachQueue calls a function for each queue that has tasks.
+// eachQueue calls a function for each queue that has tasks whose time is to come.
 func (w *writer) eachQueue(do func(queue string) error) error {
 	var list []string
-	err := w.conn.query(queues, func(row []driver.Value) error {
+	err := w.conn.query(queuesLater, func(row []driver.Value) error {
 		list = append(list, asText(row[0]))
 		return nil
 	})

@@ -94,6 +94,7 @@ type writer struct {
 	plans     map[store.PlanID]int64
 	lastSeq   int64
 	lastTask  int64
+	turns     turns
 	expiry    time.Time // before which nothing expires, when known
 	known     bool      // expiry is
 
@@ -166,7 +167,7 @@ func (w *writer) learn() error {
 	w.entries = map[store.Key]*entry{}
 	w.instances, w.numbered, w.leased = map[store.Instance]*instance{}, map[int64]*instance{}, nil
 	w.workflows, w.names, w.plans = map[string]int64{}, map[int64]string{}, map[store.PlanID]int64{}
-	w.moving, w.known = nil, false
+	w.moving, w.known, w.turns = nil, false, turns{}
 	for _, q := range []struct {
 		statement
 		note func(row []driver.Value) error

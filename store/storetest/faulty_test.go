@@ -30,7 +30,9 @@ type faulty struct {
 	watch     func(ctx context.Context, i store.Instance, tell func(store.Notice)) error
 	forget    func(ctx context.Context, key store.Key, runUID string) error
 	close     func(ctx context.Context) error
-	take      func(ctx context.Context, t store.Take) ([]store.Taken, error)
+	pause     func(ctx context.Context, queue string, paused bool) error
+	queues    func(ctx context.Context) ([]store.QueueState, error)
+	take      func(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error)
 	endTask   func(ctx context.Context, i store.Instance, t store.TaskHeld, m store.Message) error
 	putBack   func(ctx context.Context, i store.Instance, tasks []store.TaskHeld) error
 }
@@ -147,7 +149,7 @@ func (f *faulty) Close(ctx context.Context) error {
 	return f.Store.Close(ctx)
 }
 
-func (f *faulty) Take(ctx context.Context, t store.Take) ([]store.Taken, error) {
+func (f *faulty) Take(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
 	if f.take != nil {
 		return f.take(ctx, t)
 	}
@@ -166,6 +168,20 @@ func (f *faulty) PutBack(ctx context.Context, i store.Instance, tasks []store.Ta
 		return f.putBack(ctx, i, tasks)
 	}
 	return tasksOf(f.Store).PutBack(ctx, i, tasks)
+}
+
+func (f *faulty) Pause(ctx context.Context, queue string, paused bool) error {
+	if f.pause != nil {
+		return f.pause(ctx, queue, paused)
+	}
+	return tasksOf(f.Store).Pause(ctx, queue, paused)
+}
+
+func (f *faulty) Queues(ctx context.Context) ([]store.QueueState, error) {
+	if f.queues != nil {
+		return f.queues(ctx)
+	}
+	return tasksOf(f.Store).Queues(ctx)
 }
 
 // claimedToLast is a store in memory that says of itself that it is shared and durable,

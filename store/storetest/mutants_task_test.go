@@ -14,7 +14,7 @@ import (
 // onTake breaks what is asked for.
 func onTake(change func(s store.TaskQueue, t *store.Take)) func(store.Store) store.Store {
 	return func(s store.Store) store.Store {
-		return &faulty{Store: s, take: func(ctx context.Context, t store.Take) ([]store.Taken, error) {
+		return &faulty{Store: s, take: func(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
 			change(tasksOf(s), &t)
 			return tasksOf(s).Take(ctx, t)
 		}}
@@ -24,9 +24,9 @@ func onTake(change func(s store.TaskQueue, t *store.Take)) func(store.Store) sto
 // onTaken breaks what is answered.
 func onTaken(change func(list []store.Taken) []store.Taken) func(store.Store) store.Store {
 	return func(s store.Store) store.Store {
-		return &faulty{Store: s, take: func(ctx context.Context, t store.Take) ([]store.Taken, error) {
-			list, err := tasksOf(s).Take(ctx, t)
-			return change(list), err
+		return &faulty{Store: s, take: func(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
+			list, pause, err := tasksOf(s).Take(ctx, t)
+			return change(list), pause, err
 		}}
 	}
 }
@@ -49,7 +49,7 @@ func onTasks(change func(list []store.Task) []store.Task) func(store.Store) stor
 }
 
 func taskMutants() []mutant {
-	return slices.Concat(takeMutants(), taskEndMutants(), taskLeaseMutants())
+	return slices.Concat(takeMutants(), queueMutants(), taskEndMutants(), taskLeaseMutants())
 }
 
 func takeMutants() []mutant {
@@ -147,7 +147,7 @@ func takeMutants() []mutant {
 				}
 				return list
 			})(s).(*faulty)
-			f.take = func(ctx context.Context, t store.Take) ([]store.Taken, error) {
+			f.take = func(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
 				t.Queue = "q"
 				return tasksOf(s).Take(ctx, t)
 			}
@@ -160,7 +160,7 @@ func takeMutants() []mutant {
 func givingTwice(s store.Store) store.Store {
 	var mu sync.Mutex
 	done := map[store.TaskHeld]store.Instance{}
-	return &faulty{Store: s, take: func(ctx context.Context, t store.Take) ([]store.Taken, error) {
+	return &faulty{Store: s, take: func(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for held, i := range done {
@@ -169,11 +169,11 @@ func givingTwice(s store.Store) store.Store {
 				delete(done, held)
 			}
 		}
-		list, err := tasksOf(s).Take(ctx, t)
+		list, pause, err := tasksOf(s).Take(ctx, t)
 		for i := range list {
 			done[list[i].Held()] = t.Instance
 		}
-		return list, err
+		return list, pause, err
 	}}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // taskCases are for stores that keep tasks.
 func taskCases() []storeCase {
-	return slices.Concat(takeCases(), taskEndCases(), taskLeaseCases(), taskWatchCases())
+	return slices.Concat(takeCases(), queueCases(), taskEndCases(), taskLeaseCases(), taskWatchCases())
 }
 
 func takeCases() []storeCase {
@@ -123,7 +123,7 @@ func takeCases() []storeCase {
 				gone := r.instance("gone")
 				r.end(gone)
 				for _, i := range []store.Instance{r.unleased("never"), gone, {}} {
-					if list, err := r.queue().Take(r.ctx, r.taking(i, "q")); !errors.Is(err, store.ErrInstance) {
+					if list, _, err := r.queue().Take(r.ctx, r.taking(i, "q")); !errors.Is(err, store.ErrInstance) {
 						r.Errorf("%s took %v, %v; want %v", i, list, err, store.ErrInstance)
 					}
 				}
@@ -153,14 +153,14 @@ func (r *rig) queue() store.TaskQueue {
 
 // taking asks for more than there are.
 func (r *rig) taking(i store.Instance, queue string) store.Take {
-	return store.Take{Instance: i, ID: r.id(), Queue: queue, Limit: 100}
+	return store.Take{Instance: i, ID: r.id(), Queue: queue, Plans: []store.PlanID{thePlan}, Limit: 100}
 }
 
 func (r *rig) take(t store.Take) []store.Taken {
 	r.Helper()
-	list, err := r.queue().Take(r.ctx, t)
-	if err != nil {
-		r.Fatalf("Take of %q by %s: %v", t.Queue, t.Instance, err)
+	list, pause, err := r.queue().Take(r.ctx, t)
+	if err != nil || pause != 0 && t.Pace == 0 {
+		r.Fatalf("Take of %q by %s: a pause of %s, %v", t.Queue, t.Instance, pause, err)
 	}
 	return list
 }

@@ -197,8 +197,8 @@ func neverTwoDoers(r *rig) {
 		q, _ := s.(store.TaskQueue)
 		wg.Go(func() {
 			for {
-				ask := store.Take{Instance: me, ID: r.id(), Queue: "q", Limit: 3}
-				got, err := q.Take(r.ctx, ask)
+				ask := store.Take{Instance: me, ID: r.id(), Queue: "q", Plans: []store.PlanID{thePlan}, Limit: 3}
+				got, _, err := q.Take(r.ctx, ask)
 				if err != nil {
 					r.Errorf("Take: %v", err)
 					return

@@ -51,8 +51,8 @@ func (s twice) Forget(ctx context.Context, key store.Key, runUID string) error {
 	return s.Store.Forget(ctx, key, runUID)
 }
 
-func (s twice) Take(ctx context.Context, t store.Take) ([]store.Taken, error) {
-	_, _ = tasksOf(s.Store).Take(ctx, t)
+func (s twice) Take(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
+	_, _, _ = tasksOf(s.Store).Take(ctx, t)
 	return tasksOf(s.Store).Take(ctx, t)
 }
 
@@ -64,6 +64,15 @@ func (s twice) Finish(ctx context.Context, i store.Instance, t store.TaskHeld, m
 func (s twice) PutBack(ctx context.Context, i store.Instance, tasks []store.TaskHeld) error {
 	_ = tasksOf(s.Store).PutBack(ctx, i, tasks)
 	return tasksOf(s.Store).PutBack(ctx, i, tasks)
+}
+
+func (s twice) Pause(ctx context.Context, queue string, paused bool) error {
+	_ = tasksOf(s.Store).Pause(ctx, queue, paused)
+	return tasksOf(s.Store).Pause(ctx, queue, paused)
+}
+
+func (s twice) Queues(ctx context.Context) ([]store.QueueState, error) {
+	return tasksOf(s.Store).Queues(ctx)
 }
 
 // tasksOf is a store that keeps tasks, as the cases for such stores have made sure.
