@@ -37,6 +37,7 @@ type definition struct {
 	compensate      compensateFunc
 	asynchronous    bool
 	await           time.Duration
+	queue           *plan.Queue
 	faults          []string
 }
 
@@ -138,7 +139,7 @@ func (s *Step[In, Out]) Definition() (*plan.Step, error) {
 		OutType: typeName[Out](), UndoType: s.def.undoType,
 		Invoke: s.def.invoke.named(s.def.name), Compensate: s.def.compensate.named(s.def.name),
 		Asynchronous: s.def.asynchronous, Await: s.def.await,
-		Policy: s.def.policy,
+		Policy: s.def.policy, Queue: s.def.queue,
 	}, nil
 }
 

@@ -4,7 +4,7 @@ var executionStates = []ExecutionState{"", NotStarted, Invoking, WaitingToCompen
 
 var errandKinds = []ErrandKind{"", StartChild, RevertChild, ForgetChild, AnswerParent, ReleaseLocks, CancelTicket}
 
-var eventKinds = []EventKind{"", CompleteStep, FailStep, Cancel, Revert, Resume, ChildEnded}
+var eventKinds = []EventKind{"", CompleteStep, FailStep, Cancel, Revert, Resume, ChildEnded, TaskEnded}
 
 func (e *ErrorRecord) append(b []byte) []byte {
 	return putString(putString(b, 1, e.Type), 2, e.Message)
@@ -148,7 +148,11 @@ func (e *Event) Encode(b []byte) []byte {
 	for _, i := range e.Items {
 		b = putUint(b, 9, uint64(i)+1) // zero is not written
 	}
-	return putUint(b, 10, e.Revision)
+	b = putUint(b, 10, e.Revision)
+	if !e.Task.none() {
+		b = putNested(b, 11, e.Task.append)
+	}
+	return b
 }
 
 // DecodeEvent is the reverse of [Event.Encode]. It returns [*RecordError]. The record
@@ -180,6 +184,9 @@ func DecodeEvent(data []byte) (e Event, err error) {
 			e.Items = append(e.Items, r.index())
 		case 10:
 			e.Revision = r.uint()
+		case 11:
+			e.Task, err = readTaskResult(r.nested("task result"))
+			r.take(err)
 		default:
 			r.unknown()
 		}

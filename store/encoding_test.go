@@ -47,6 +47,11 @@ func recordTypes() []recordType {
 			func(rec any, b []byte) []byte { return rec.(*store.Event).Encode(b) },
 			func(data []byte) (any, error) { return store.DecodeEvent(data) },
 		},
+		{
+			"order", fullOrder(),
+			func(rec any, b []byte) []byte { return rec.(*store.Order).Encode(b) },
+			func(data []byte) (any, error) { return store.DecodeOrder(data) },
+		},
 	}
 }
 
@@ -99,6 +104,17 @@ func fullEvent() store.Event {
 		Kind: store.ChildEnded, Path: "a/b", Items: []int{0, 5, 1<<31 - 2}, Place: fullPlace(), State: store.Failed,
 		Output: []byte("out"), Failures: []store.Failure{fullFailure(), {}}, Permanent: true,
 		Revision: 1 << 41, At: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC),
+		Task: store.TaskResult{
+			Compensate: true, Ordinal: 1 << 50, Undo: []byte("undo"), Failed: true, Skipped: true, Pauses: true, RetryAfter: 1<<63 - 1,
+			Unknown: true, TimedOut: true, Died: true,
+		},
+	}
+}
+
+func fullOrder() store.Order {
+	return store.Order{
+		Place: fullPlace(), Path: "a/b", Key: anyBytes, Items: []int{0, 5, 1<<31 - 2}, Compensate: true, Number: 1 << 30, Ordinal: 1 << 60,
+		Epoch: 9, Input: []byte("in"), Outcome: "unknown", Suspect: true,
 	}
 }
 
@@ -191,7 +207,7 @@ func TestEveryStateIsKept(t *testing.T) {
 	}
 	for _, w := range []store.WaitReason{
 		store.NotWaiting, store.WaitingForRetry, store.WaitingForTimer, store.WaitingForLock, store.WaitingOutside,
-		store.WaitingForChild, store.WaitingForTurn,
+		store.WaitingForChild, store.WaitingForTurn, store.WaitingForQueue,
 	} {
 		list = append(list, store.Node{Compensate: store.Progress{Waits: w}})
 	}

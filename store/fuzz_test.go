@@ -40,6 +40,7 @@ func FuzzNode(f *testing.F)    { fuzzRecord(f, recordTypes()[1]) }
 func FuzzFailure(f *testing.F) { fuzzRecord(f, recordTypes()[2]) }
 func FuzzErrand(f *testing.F)  { fuzzRecord(f, recordTypes()[3]) }
 func FuzzEvent(f *testing.F)   { fuzzRecord(f, recordTypes()[4]) }
+func FuzzOrder(f *testing.F)   { fuzzRecord(f, recordTypes()[5]) }
 
 // FuzzEventOfAnything tries any contents as an event.
 func FuzzEventOfAnything(f *testing.F) {

@@ -32,7 +32,9 @@ type Event struct {
 	Revision uint64
 	// Permanent says that no further attempt is worth making.
 	Permanent bool
-	At        time.Time
+	// Task is what a [TaskEnded] tells beside its output and its failure.
+	Task TaskResult
+	At   time.Time
 }
 
 // EventKind says what an event asks for.
@@ -46,4 +48,5 @@ const (
 	Revert       EventKind = "revert"   // undo what was done, also when all is done: from a parent
 	Resume       EventKind = "resume"   // try failed compensations again
 	ChildEnded   EventKind = "child"    // a child has finished
+	TaskEnded    EventKind = "task"     // an attempt that was made from a queue has ended
 )

@@ -48,9 +48,10 @@ const (
 	WaitingOutside             // "external": somebody who completes it
 	WaitingForChild            // "child": the end of another execution
 	WaitingForTurn             // "suspect": its turn among those that may have killed their process
+	WaitingForQueue            // "queue": an instance that serves its queue, and the result from there
 )
 
-var waitReasons = []string{"", "retry", "timer", "lock", "external", "child", "suspect"}
+var waitReasons = []string{"", "retry", "timer", "lock", "external", "child", "suspect", "queue"}
 
 func (w WaitReason) String() string { return nameOf(waitReasons, "WaitReason", uint8(w)) }
 

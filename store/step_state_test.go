@@ -14,7 +14,7 @@ func TestStatesAndReasonsAreTheirNamesAsText(t *testing.T) {
 		"reverted": store.StepReverted, "failed": store.StepFailed, "dormant": store.StepDormant, "skipped": store.StepSkipped,
 		"skipped_failure": store.StepSkippedFailure, "timeout": store.StepTimeout,
 		"retry": store.WaitingForRetry, "timer": store.WaitingForTimer, "lock": store.WaitingForLock, "external": store.WaitingOutside,
-		"child": store.WaitingForChild, "suspect": store.WaitingForTurn, "StepState(99)": store.StepState(99),
+		"child": store.WaitingForChild, "suspect": store.WaitingForTurn, "queue": store.WaitingForQueue, "StepState(99)": store.StepState(99),
 	} {
 		if got := fmt.Sprint(v); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -35,7 +35,7 @@ func TestStatesAndReasonsAreReadFromTheirNames(t *testing.T) {
 			t.Errorf("%s became %s, %v", s, got, err)
 		}
 	}
-	for w := store.NotWaiting; w <= store.WaitingForTurn; w++ {
+	for w := store.NotWaiting; w <= store.WaitingForQueue; w++ {
 		var got store.WaitReason
 		if err := got.UnmarshalText([]byte(w.String())); got != w || err != nil {
 			t.Errorf("%s became %s, %v", w, got, err)

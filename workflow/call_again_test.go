@@ -67,7 +67,7 @@ func TestI1ParentThatHasEndedDoesNotStartItsChildOnceMore(t *testing.T) {
 			t.Cleanup(func() { _ = e.Stop(context.Background()) })
 			return e
 		}
-		dying := &stillborn{mortal: &mortal{Store: shared}}
+		dying := &stillborn{mortal: &mortal{TaskQueue: shared}}
 		one := engine(dying)
 		beginOn(t, one, w, "-", workflow.WithExecutionID("x"))
 		time.Sleep(time.Minute)

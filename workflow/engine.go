@@ -60,6 +60,10 @@ type Config struct {
 	// CancelGrace is how long a body whose context has ended is waited for before
 	// it is left behind; zero is [DefaultCancelGrace].
 	CancelGrace time.Duration
+	// Queues are those of steps made [steps.OnQueue] that the engine serves, whoever drives
+	// the executions; nil is [steps.BackgroundQueue] alone. Each workflow of the engine may
+	// have steps on queues that others serve.
+	Queues []Queue
 	// RestAfter is how long an execution stays in this process's memory that waits for a
 	// time, a child or a message, and at which nothing happens; one that comes to a sleep
 	// that is longer is let go at once, unless it begins with that. The store then gives
@@ -125,6 +129,9 @@ func NewEngine(cfg Config) (*Engine, error) {
 			return nil, &ConfigError{field, strconv.Itoa(n), "zero or more"}
 		}
 	}
+	if err := checkQueues(&cfg, plans); err != nil {
+		return nil, err
+	}
 	cfg.setDefaults()
 	if cfg.LockLease < 4*cfg.Lease {
 		return nil, &ConfigError{"LockLease", cfg.LockLease.String(), fmt.Sprintf(
@@ -136,6 +143,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
 			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace, RestAfter: cfg.RestAfter,
 			Keeper:    &keeper{container: cfg.Container, shared: info.Shared && !cfg.AllowLocalLocks, alone: info.Durable && !info.Shared},
+			Queues:    queues(cfg.Queues),
 			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention, MostGenerated: cfg.MaxUnfetched},
 		}),
 		codec: cfg.Codec, plans: plans, maxInput: cfg.MaxInputBytes, maxID: cfg.MaxIDBytes,

@@ -23,14 +23,15 @@ var errDead = errors.New("the process has died")
 // mortal is the store as one instance sees it: once that has died nothing it sends
 // arrives.
 type mortal struct {
-	store.Store
+	store.TaskQueue
 
 	shared bool // several processes may have it
 	dead   atomic.Bool
+	asleep atomic.Bool // it believes to renew its lease, as a process that was stopped
 }
 
 func (m *mortal) Describe() store.Info {
-	i := m.Store.Describe()
+	i := m.TaskQueue.Describe()
 	i.Durable, i.Shared = true, m.shared
 	return i
 }
@@ -39,42 +40,59 @@ func (m *mortal) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot
 	if m.dead.Load() {
 		return nil, errDead
 	}
-	return m.Store.Create(ctx, x)
+	return m.TaskQueue.Create(ctx, x)
 }
 
 func (m *mortal) Commit(ctx context.Context, writes []store.Write) []error {
 	if m.dead.Load() {
 		return slices.Repeat([]error{errDead}, len(writes))
 	}
-	return m.Store.Commit(ctx, writes)
+	return m.TaskQueue.Commit(ctx, writes)
 }
 
 func (m *mortal) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
 	if m.dead.Load() {
 		return nil, errDead
 	}
-	return m.Store.Claim(ctx, c)
+	return m.TaskQueue.Claim(ctx, c)
 }
 
 func (m *mortal) Heartbeat(ctx context.Context, i store.Instance, d time.Duration) error {
 	if m.dead.Load() {
 		return errDead
 	}
-	return m.Store.Heartbeat(ctx, i, d)
+	if m.asleep.Load() {
+		return nil
+	}
+	return m.TaskQueue.Heartbeat(ctx, i, d)
 }
 
 func (m *mortal) Release(ctx context.Context, i store.Instance, held []store.Held) error {
 	if m.dead.Load() {
 		return errDead
 	}
-	return m.Store.Release(ctx, i, held)
+	return m.TaskQueue.Release(ctx, i, held)
+}
+
+func (m *mortal) Take(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
+	if m.dead.Load() {
+		return nil, 0, errDead
+	}
+	return m.TaskQueue.Take(ctx, t)
+}
+
+func (m *mortal) Finish(ctx context.Context, i store.Instance, t store.TaskHeld, msg store.Message) error {
+	if m.dead.Load() {
+		return errDead
+	}
+	return m.TaskQueue.Finish(ctx, i, t, msg)
 }
 
 func (m *mortal) End(ctx context.Context, i store.Instance) error {
 	if m.dead.Load() {
 		return errDead
 	}
-	return m.Store.End(ctx, i)
+	return m.TaskQueue.End(ctx, i)
 }
 
 // instances starts engines on one store, each of which can die.
@@ -98,12 +116,16 @@ func newInstances(t *testing.T, set ...workflow.Definition) *instances {
 	return &instances{t: t, set: set, store: storemem.New(), locks: locks}
 }
 
-func (s *instances) start() (*workflow.Engine, *mortal) {
+func (s *instances) start(options ...func(cfg *workflow.Config)) (*workflow.Engine, *mortal) {
 	s.t.Helper()
-	m := &mortal{Store: s.store, shared: s.shared}
+	m := &mortal{TaskQueue: s.store, shared: s.shared}
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, s.locks)
-	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, AllowLocalLocks: true})
+	cfg := workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, AllowLocalLocks: true}
+	for _, o := range options {
+		o(&cfg)
+	}
+	e, err := workflow.NewEngine(cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func restOn(t *testing.T, wrap func(store.Store) store.Store, w *workflow.Workfl
 	s := newInstances(t, append([]workflow.Definition{w}, others...)...)
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, s.locks)
-	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: wrap(&mortal{Store: s.store}), Container: c, Logger: quiet})
+	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: wrap(&mortal{TaskQueue: s.store}), Container: c, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

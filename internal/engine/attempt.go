@@ -64,7 +64,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 	if phase == runctx.Compensate {
 		n, _ := r.s.Node(c.Place)
 		policy, f.body, f.input = &step.Policy.Compensate, step.Compensate, n.Undo
-		f.ctx.Attempt.Outcome = outcome(&n)
+		f.ctx.Attempt.Outcome = runctx.Outcome(machine.Outcome(&n))
 	} else {
 		f.input = r.s.StepInput(c.Place)
 	}
@@ -227,14 +227,4 @@ func (e *Engine) WorthRetrying(key store.Key, policy *plan.Attempts, failure err
 		}
 	}()
 	return policy.RetryIf(failure)
-}
-
-func outcome(n *store.Node) runctx.Outcome {
-	switch {
-	case n.Invoke.State == store.StepDone:
-		return runctx.Succeeded
-	case n.Unknown:
-		return runctx.Unknown
-	}
-	return runctx.Failed
 }

@@ -121,6 +121,7 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	x := &b.create
 	b.created = true
 	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
+	x.Tasks, _ = r.s.FlushTasks()
 	if x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more
 	}

@@ -98,11 +98,7 @@ func (e *Engine) take(keys []store.Key) (n int, answered bool) {
 // ask claims executions, those with the keys where there are any. After an error the next
 // claim has the same ID, and returns what this one may have claimed.
 func (e *Engine) ask(ctx context.Context, keys []store.Key) ([]store.Claimed, error) {
-	plans := make([]store.PlanID, 0, len(e.cfg.Plans))
-	for _, p := range e.cfg.Plans {
-		plans = append(plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
-	}
-	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: plans, Keys: keys, Predecessors: e.succeeds && e.claimID == 1, Limit: claimBatch}
+	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: e.planIDs(), Keys: keys, Predecessors: e.succeeds && e.claimID == 1, Limit: claimBatch}
 	got, err := e.cfg.Store.Claim(ctx, c)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrInstance) && !errors.Is(err, store.ErrClosed) {
 		got, err = e.cfg.Store.Claim(ctx, c) // its answer may have been lost
@@ -111,6 +107,15 @@ func (e *Engine) ask(ctx context.Context, keys []store.Key) ([]store.Claimed, er
 		e.claimID++
 	}
 	return got, err
+}
+
+// planIDs are what the engine can drive.
+func (e *Engine) planIDs() []store.PlanID {
+	plans := make([]store.PlanID, 0, len(e.cfg.Plans))
+	for _, p := range e.cfg.Plans {
+		plans = append(plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
+	}
+	return plans
 }
 
 // adopt makes a run of an execution that was claimed, and enters it. It returns nil when

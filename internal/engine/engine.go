@@ -63,6 +63,8 @@ type Config struct {
 	RestAfter time.Duration
 	Retention Retention
 	Keeper    Keeper // nil: the engine runs no guards
+	// Queues are those that it serves.
+	Queues []Queue
 }
 
 // Retention says how long finished executions are kept.
@@ -88,7 +90,9 @@ type Engine struct {
 	tickets   tickets
 	senders   senders
 	unfetched unfetched
-	deafen    func() // ends what the keeper tells
+	deafen    func()             // ends what the keeper tells
+	servers   map[string]*server // of queues, by name
+	suspects  chan struct{}      // has one while no attempt is made that may have killed a process
 
 	mu      sync.Mutex
 	started bool
@@ -136,6 +140,8 @@ func New(cfg Config) *Engine {
 	if cfg.Codec != nil {
 		e.hashed = []byte(cfg.Codec.Name() + "\x00")
 	}
+	e.servers, e.suspects = newServers(e, cfg.Queues), make(chan struct{}, 1)
+	e.suspects <- struct{}{}
 	e.timers = newTimers()
 	e.turns.e = e
 	e.base, e.stop = context.WithCancelCause(context.Background())
@@ -182,6 +188,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("workflow: start: %w", err)
 	}
 	e.helpers.Go(e.claimWhatIsLeft)
+	for _, s := range e.servers {
+		e.helpers.Go(s.serve)
+	}
 	resume()
 	return nil
 }

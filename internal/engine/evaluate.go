@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/internal/machine"
@@ -80,6 +82,9 @@ func (r *Run) quickly(at store.Place, fn func(n *plan.Node) error) (stack []byte
 func failureRecord(path string, c machine.StartAttempt, err error) store.Failure {
 	f := store.Failure{Path: path, Phase: string(c.Phase), Attempt: c.Number, Message: err.Error()}
 	f.Chain = chain(f.Chain, err)
+	if past := context.DeadlineExceeded; errors.Is(err, past) && !slices.ContainsFunc(f.Chain, func(r store.ErrorRecord) bool { return r.Message == past.Error() }) {
+		f.Chain = chain(f.Chain, past) // a timeout says of itself that it is one, and wraps none
+	}
 	return f
 }
 

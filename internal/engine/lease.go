@@ -110,6 +110,15 @@ func (e *Engine) noticed(n store.Notice) {
 	if n.Message != (store.Key{}) {
 		e.unread(n.Message)
 	}
+	if n.Queue != "" {
+		e.rouse(n.Queue)
+	}
+	if n.Dropped != (store.TaskHeld{}) {
+		e.dropped(n.Dropped)
+	}
+	if n.Missed {
+		e.rouseAll()
+	}
 	if n.Finished != (store.Key{}) {
 		e.waits.tell(n.Finished)
 	}

@@ -360,6 +360,7 @@ func (r *Run) commitAnd(rest bool) error {
 	w := &b.writes[0]
 	b.created = false
 	*w = store.Write{Key: r.key, Fence: r.s.Fence, ID: r.writes, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells), Consumed: r.read}
+	w.Tasks, w.Dropped = r.s.FlushTasks()
 	w.Release = rest || r.s.State.Finished() && !r.s.Unsettled
 	pause := commitPause
 	for attempt := 1; ; attempt++ {
@@ -408,6 +409,8 @@ func (r *Run) obey(commands []machine.Command) {
 		case machine.CancelAttempt:
 			if f := r.flights.at(c.Place); f != nil {
 				r.cancelFlight(f, cancelCause(c.Cause))
+			} else {
+				r.awaitDropped(c.Place)
 			}
 		case machine.AwaitTurn:
 			r.e.turns.ask(r, c)

@@ -62,6 +62,9 @@ func (t *transition) stopNode(at store.Place, n node, cause CancelCause) {
 		case store.NotWaiting:
 			t.command(CancelAttempt{at, cause})
 			return
+		case store.WaitingForQueue:
+			t.stopQueued(at, n, cause)
+			return
 		case store.WaitingOutside, store.WaitingForTurn:
 			n.Unknown = true
 		}

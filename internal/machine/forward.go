@@ -125,6 +125,12 @@ func (t *transition) start(at store.Place, n node, phase Phase) {
 		p.FirstAt = t.now
 	}
 	n.Attempts++
+	if t.plan().Nodes[at.Node].Step.Queue != nil {
+		p.Waits = store.WaitingForQueue
+		t.setNode(at, n)
+		t.enqueue(at, &n, phase)
+		return
+	}
 	t.setNode(at, n)
 	t.command(StartAttempt{Place: at, Phase: phase, Number: p.Attempts, Ordinal: n.Attempts}.in(t))
 }

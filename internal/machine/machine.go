@@ -43,6 +43,8 @@ type Decision struct {
 	nodes    []nodeChange
 	failures []store.Failure
 	errands  []store.Errand
+	tasks    []store.Task
+	dropped  []string
 }
 
 type frameChange struct {
@@ -160,6 +162,7 @@ func (s *State) ApplyIn(d *Decision) {
 	for _, e := range d.errands {
 		s.AddErrand(e)
 	}
+	s.applyTasks(d)
 	s.reckon()
 }
 

@@ -29,6 +29,8 @@ func (e Delivered) apply(t *transition) error {
 		return t.childEnded(e.Event)
 	case store.CompleteStep, store.FailStep:
 		return t.outside(e.Event)
+	case store.TaskEnded:
+		return t.taskEnded(e.Event)
 	}
 	return ErrMisfit
 }

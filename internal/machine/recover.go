@@ -82,6 +82,10 @@ func (t *transition) recover(at store.Place, n node, phase Phase, unclean bool) 
 		}
 	case p.Waits == store.WaitingForTurn:
 		t.command(AwaitTurn{at, phase})
+	case p.Waits == store.WaitingForQueue: // whoever does it goes on
+		if phase == Invoke && t.head().State != store.Invoking {
+			t.command(CancelAttempt{at, Cancelled}) // its task was dropped before
+		}
 	case t.plan().Nodes[at.Node].Kind == plan.StepNode && p.Waits == store.NotWaiting:
 		t.recoverAttempt(at, n, phase, unclean)
 	}
@@ -97,13 +101,7 @@ func (t *transition) recoverAttempt(at store.Place, n node, phase Phase, unclean
 	n.Unknown = n.Unknown || phase == Invoke
 	switch {
 	case p.Deaths >= MostDeaths:
-		f := store.Failure{
-			Path: t.s.Path(at), Phase: string(phase), Attempt: p.Attempts,
-			Message: fmt.Sprintf("workflow: step %q killed its process %d times", t.s.Path(at), p.Deaths),
-			Chain:   []store.ErrorRecord{{Type: CrashLoopType, Message: decimal(uint64(p.Deaths))}},
-		}
-		clearSuspect(p)
-		t.attemptFailed(AttemptFailed{Place: at, Phase: phase, Failure: f, Permanent: true, Unknown: true, counts: true}, n)
+		t.crashLoop(at, n, phase)
 	case phase == Invoke && t.head().State != store.Invoking:
 		// It was being cancelled, and has died with its process.
 		n.Invoke.State = store.StepFailed
@@ -115,6 +113,18 @@ func (t *transition) recoverAttempt(at store.Place, n node, phase Phase, unclean
 	default:
 		t.again(at, n, phase)
 	}
+}
+
+// crashLoop fails an attempt that has killed too many processes.
+func (t *transition) crashLoop(at store.Place, n node, phase Phase) {
+	p := progress(&n.Node, phase)
+	f := store.Failure{
+		Path: t.s.Path(at), Phase: string(phase), Attempt: p.Attempts,
+		Message: fmt.Sprintf("workflow: step %q killed its process %d times", t.s.Path(at), p.Deaths),
+		Chain:   []store.ErrorRecord{{Type: CrashLoopType, Message: decimal(uint64(p.Deaths))}},
+	}
+	clearSuspect(p)
+	t.attemptFailed(AttemptFailed{Place: at, Phase: phase, Failure: f, Permanent: true, Unknown: true, counts: true}, n)
 }
 
 // CrashLoopType is the type under which a crash loop stands in a failure's chain.

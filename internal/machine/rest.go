@@ -9,7 +9,7 @@ import (
 // way or has its turn to come, no lock is held or waited for, and nothing is to be done
 // elsewhere. All that it waits for is a time, or a message.
 func (s *State) Rests() bool {
-	if s.State.Finished() || s.State == store.NotStarted || len(s.outbox) > 0 {
+	if s.State.Finished() || s.State == store.NotStarted || s.State == store.WaitingToCompensate || len(s.outbox) > 0 {
 		return false
 	}
 	for _, f := range s.frames {
@@ -53,7 +53,7 @@ func nodeRests(kind plan.Kind, n *store.Node) bool {
 		return true
 	}
 	switch p.Waits {
-	case store.WaitingForRetry, store.WaitingForTimer, store.WaitingOutside, store.WaitingForChild:
+	case store.WaitingForRetry, store.WaitingForTimer, store.WaitingOutside, store.WaitingForChild, store.WaitingForQueue:
 		return true
 	case store.NotWaiting: // the branches of one that has some are looked at by themselves
 		return kind != plan.StepNode && kind != plan.CallNode && kind != plan.SleepNode

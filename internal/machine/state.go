@@ -31,7 +31,9 @@ type State struct {
 	holding int      // nodes, frames and errands that have locks
 	timers  timers
 	dirty   []store.CellID
-	failed  int // how many of Failures are flushed
+	failed  int          // how many of Failures are flushed
+	tasks   []store.Task // to be added with the next write
+	drops   []string     // to be dropped with it
 	ended   []store.FrameID
 
 	// room is memory for what every execution has.
@@ -242,7 +244,7 @@ func busy(p *plan.Plan, at store.Place, n *store.Node) bool {
 	}
 	switch p.Nodes[at.Node].Kind {
 	case plan.StepNode:
-		return n.Invoke.Waits == store.NotWaiting
+		return n.Invoke.Waits == store.NotWaiting || n.Invoke.Waits == store.WaitingForQueue
 	case plan.CallNode:
 		return n.Invoke.Waits != store.WaitingForLock // else it is not begun yet
 	}

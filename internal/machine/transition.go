@@ -57,7 +57,7 @@ func (m *Memory) transition(s *State, now time.Time) *transition {
 	if cap(d.nodes) > 4*few || cap(d.frames) > 4*few { // it was one of many changes
 		d.nodes, d.frames, d.Commands = nil, nil, nil
 	}
-	d.head, d.failures, d.errands, t.starts = s.Head, nil, nil, t.starts[:0]
+	d.head, d.failures, d.errands, d.tasks, d.dropped, t.starts = s.Head, nil, nil, nil, nil, t.starts[:0]
 	t.s, t.now, t.busy, t.broken, t.unheld, t.frameAt, t.nodeAt = s, now, s.busy, s.broken, s.unheld, nil, nil
 	return t
 }

@@ -120,11 +120,26 @@ func (c *checker) node(i int) {
 			strconv.Quote(n.Path), n.Kind, at+1, i+1)
 	}
 	c.paths[n.Path] = i
+	if g := c.guardAround(n); g != nil && n.Step != nil && n.Step.Queue != nil {
+		c.faultf("%s %s is on the queue %s, within %s %s: its locks are those of the instance that drives the execution; take the lock in the step",
+			n.Kind, strconv.Quote(n.Path), strconv.Quote(n.Step.Queue.Name), g.Kind, strconv.Quote(g.Path))
+	}
 	for _, ref := range n.Inputs {
 		if !c.visible(ref, i, n.Sequence) {
 			c.faultf("%s %s uses a value that does not come before it, or that belongs to another branch", n.Kind, strconv.Quote(n.Path))
 		}
 	}
+}
+
+// guardAround returns the nearest guard that the node stands in, or nil.
+func (c *checker) guardAround(n *Node) *Node {
+	for owner := c.p.Sequences[n.Sequence].Owner; owner >= 0; {
+		if n = &c.p.Nodes[owner]; n.Kind == GuardNode {
+			return n
+		}
+		owner = c.p.Sequences[n.Sequence].Owner
+	}
+	return nil
 }
 
 func (c *checker) output(s int) {

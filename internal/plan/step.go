@@ -38,6 +38,16 @@ type Step struct {
 	// without a bound.
 	Await  time.Duration
 	Policy Policy
+	// Queue has the bodies be called by whichever instance serves it; nil is the one that
+	// drives the execution.
+	Queue *Queue
+}
+
+// Queue says where a step's attempts are made.
+type Queue struct {
+	Name string
+	// Priority says which of the queue's go first: those with a higher one.
+	Priority int
 }
 
 // Result is what an attempt came to.
