@@ -218,8 +218,7 @@ func TestStepOnAQueueIsMadeAgainWhereItsInstanceHasDied(t *testing.T) {
 func TestStepOnAQueueThatKillsItsInstancesFailsAndItAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
-		deadly := func(ctx *steps.Context) error { return untilEnd(ctx) }
-		w := inTurn(queued(&j, "a", deadly))
+		w := inTurn(queued(&j, "a", untilEnd))
 		s := newInstances(t, w)
 		driver, _ := s.serving("driver")
 		h := beginOn(t, driver, w, "-")

@@ -52,7 +52,9 @@ func (s twice) Forget(ctx context.Context, key store.Key, runUID string) error {
 }
 
 func (s twice) Take(ctx context.Context, t store.Take) ([]store.Taken, time.Duration, error) {
-	_, _, _ = tasksOf(s.Store).Take(ctx, t)
+	if list, pause, err := tasksOf(s.Store).Take(ctx, t); err != nil {
+		return list, pause, err // which is the same again
+	}
 	return tasksOf(s.Store).Take(ctx, t)
 }
 
