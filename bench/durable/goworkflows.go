@@ -17,20 +17,15 @@ import (
 	"github.com/cschleiden/go-workflows/workflow"
 )
 
-const (
-	goWorkflowsPollers = 2
-	goWorkflowsPolling = 200 * time.Millisecond
-	goWorkflowsCache   = 1024
-)
-
 // GoWorkflows is cschleiden/go-workflows on its SQLite backend.
 func GoWorkflows() Contender {
+	d := worker.DefaultOptions
 	return Contender{
 		Name: "go-workflows",
-		Setting: fmt.Sprintf("go-workflows %s: its SQLite backend (WAL, one connection) within monoprocess, which wakes the workers at once; %d pollers of each kind, "+
-			"which poll every %s when they are not woken, tasks in parallel without limit, a cache of %d workflows; results are waited for with its client, "+
-			"which polls after 1 ms, and then ever more seldom; executions are kept for good",
-			version("github.com/cschleiden/go-workflows"), goWorkflowsPollers, goWorkflowsPolling, goWorkflowsCache),
+		Setting: fmt.Sprintf("go-workflows %s: its SQLite backend (WAL, one connection), told synchronous in the name of the file, within monoprocess, which wakes the workers "+
+			"at once; else as by default: %d pollers for workflows, %d for activities, which poll every %s and %s when they are not woken, tasks side by side without limit, "+
+			"a cache of %d workflows (other numbers were no faster); its client waits for results by asking after 1 ms, and then ever more seldom, up to 1 s; executions are kept for good",
+			version("github.com/cschleiden/go-workflows"), d.WorkflowPollers, d.ActivityPollers, d.WorkflowPollingInterval, d.ActivityPollingInterval, d.WorkflowExecutorCacheSize),
 		Open: openGoWorkflows,
 	}
 }
@@ -43,13 +38,9 @@ type goWorkflows struct {
 }
 
 func openGoWorkflows(ctx context.Context, folder string, sync Sync) (Runner, error) {
-	inner := sqlite.NewSqliteBackend(filepath.Join(folder, "goworkflows.db")+"?_pragma=synchronous("+string(sync)+")",
-		sqlite.WithBackendOptions(backend.WithLogger(slog.New(slog.DiscardHandler))))
+	inner := sqlite.NewSqliteBackend(goWorkflowsFile(folder, sync), sqlite.WithBackendOptions(backend.WithLogger(slog.New(slog.DiscardHandler))))
 	b := monoprocess.NewMonoprocessBackend(inner)
 	options := worker.DefaultOptions
-	options.WorkflowPollers, options.ActivityPollers = goWorkflowsPollers, goWorkflowsPollers
-	options.WorkflowPollingInterval, options.ActivityPollingInterval = goWorkflowsPolling, goWorkflowsPolling
-	options.WorkflowExecutorCacheSize = goWorkflowsCache
 	w := worker.New(b, &options)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	err := errors.Join(w.RegisterWorkflow(goWorkflow), w.RegisterActivity(goWorkflowsAdd))
@@ -61,6 +52,11 @@ func openGoWorkflows(ctx context.Context, folder string, sync Sync) (Runner, err
 		return nil, errors.Join(err, inner.Close())
 	}
 	return &goWorkflows{inner, w, client.New(b), cancel}, nil
+}
+
+// goWorkflowsFile is the file, as its backend hands it on to the driver.
+func goWorkflowsFile(folder string, sync Sync) string {
+	return filepath.Join(folder, "goworkflows.db") + "?_pragma=synchronous(" + string(sync) + ")"
 }
 
 func goWorkflow(ctx workflow.Context, n int) (int, error) {

@@ -25,7 +25,7 @@ func Lockstep() Contender {
 // LockstepKept is the same with ids of the caller's, whose executions are kept.
 func LockstepKept() Contender {
 	return Contender{
-		Name:    "lockstep, kept",
+		Name:    "lockstep-kept",
 		Setting: "the same with ids of the caller's: executions are kept for 24 h, as by default, and none is deleted in the run; four writes",
 		Open:    openLockstep(true),
 	}

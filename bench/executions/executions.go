@@ -26,10 +26,13 @@ type Config struct {
 	Only []string
 	// Rounds is how often each slice is run; what is told is the median.
 	Rounds int
-	// Window is how long a slice on SQLite is counted for, Folder where its files are; empty
-	// is the system's folder for what is temporary.
-	Window time.Duration
-	Folder string
+	// Contenders names those to run on SQLite; none is all. A slice there is counted for the
+	// Window, and until as many workflows as Least have ended. Folder is where the files are;
+	// empty is the system's folder for temporary ones.
+	Contenders []string
+	Window     time.Duration
+	Least      int
+	Folder     string
 	// Short and Steps are how many executions of three steps, and how many steps of long
 	// ones, a slice has. Parked is how many executions wait for one lock.
 	Short, Steps, Parked int
@@ -38,12 +41,12 @@ type Config struct {
 
 // Full is the configuration that the budgets are judged by.
 func Full() Config {
-	return Config{Rounds: 5, Window: 3 * time.Second, Short: 200_000, Steps: 100_000, Parked: 10_000}
+	return Config{Rounds: 5, Window: 3 * time.Second, Least: 10, Short: 200_000, Steps: 100_000, Parked: 10_000}
 }
 
 // Quick runs everything for a moment.
 func Quick() Config {
-	return Config{Rounds: 1, Window: 50 * time.Millisecond, Short: 500, Steps: 10_000, Parked: 200}
+	return Config{Rounds: 1, Window: 50 * time.Millisecond, Least: 1, Short: 500, Steps: 10_000, Parked: 200}
 }
 
 // Report is what was measured.

@@ -35,7 +35,9 @@ type Setting struct {
 	Text string `json:"setting"`
 }
 
-var sqliteCallers = []int{1, 64}
+const manyCallers = 64
+
+var sqliteCallers = []int{1, manyCallers}
 
 // candidate is one row, and what its rounds have given.
 type candidate struct {
@@ -55,15 +57,19 @@ func (c *candidate) rates() []float64 {
 }
 
 func runSQLite(ctx context.Context, cfg Config, r *Report) error {
+	contenders, err := chosen(cfg.Contenders)
+	if err != nil {
+		return err
+	}
 	var all []*candidate
 	for _, sync := range durable.Syncs() {
 		for _, callers := range sqliteCallers {
-			for _, c := range durable.Contenders() {
+			for _, c := range contenders {
 				all = append(all, &candidate{Contender: c, sync: sync, callers: callers})
 			}
 		}
 	}
-	err := measure.Interleave(cfg.Rounds, len(all), func(_, i int) error {
+	err = measure.Interleave(cfg.Rounds, len(all), func(_, i int) error {
 		c := all[i]
 		_, _ = fmt.Fprintf(cfg.Progress, "three steps on SQLite, %s, %s, %d callers\n", c.Name, c.sync, c.callers)
 		s, err := c.slice(ctx, cfg)
@@ -77,24 +83,50 @@ func runSQLite(ctx context.Context, cfg Config, r *Report) error {
 		return err
 	}
 	for _, c := range all {
-		r.SQLite = append(r.SQLite, c.row(find(all, durable.NameFloor, c.sync, c.callers)))
+		r.SQLite = append(r.SQLite, c.row(find(all, durable.NameFloor, c.sync, c.callers).rates()))
 	}
-	for _, c := range durable.Contenders() {
+	for _, c := range contenders {
 		r.SQLiteSettings = append(r.SQLiteSettings, Setting{c.Name, c.Setting})
 	}
 	r.Budgets = append(r.Budgets, sqliteBudgets(all)...)
 	return nil
 }
 
-func find(all []*candidate, name string, sync durable.Sync, callers int) *candidate {
-	i := slices.IndexFunc(all, func(c *candidate) bool { return c.Name == name && c.sync == sync && c.callers == callers })
-	return all[i]
+// chosen are the contenders with these names; none is all.
+func chosen(names []string) ([]durable.Contender, error) {
+	all := durable.Contenders()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var list []durable.Contender
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(c durable.Contender) bool { return c.Name == name })
+		if i < 0 {
+			var there []string
+			for _, c := range all {
+				there = append(there, c.Name)
+			}
+			return nil, fmt.Errorf("there is no contender %q; there are %s", name, strings.Join(there, ", "))
+		}
+		list = append(list, all[i])
+	}
+	return list, nil
 }
 
-func (c *candidate) row(floor *candidate) SQLiteRow {
+// find returns a candidate, without rounds when it was not chosen.
+func find(all []*candidate, name string, sync durable.Sync, callers int) *candidate {
+	for _, c := range all {
+		if c.Name == name && c.sync == sync && c.callers == callers {
+			return c
+		}
+	}
+	return &candidate{}
+}
+
+func (c *candidate) row(floor []float64) SQLiteRow {
 	row := SQLiteRow{
 		Name: c.Name, Sync: c.sync, Callers: c.callers,
-		Rate: measure.Over(c.rates()), ToFloor: measure.Over(measure.Ratios(c.rates(), floor.rates())),
+		Rate: measure.Over(c.rates()), ToFloor: measure.Over(measure.Ratios(c.rates(), floor)),
 	}
 	var waits []time.Duration
 	var cpus, allocations, bytes []float64
@@ -108,29 +140,37 @@ func (c *candidate) row(floor *candidate) SQLiteRow {
 	return row
 }
 
-// sqliteBudgets are those of the engine by default, at 64 callers. A peer is taken at that
-// number of callers at which it was faster in the round.
+// sqliteBudgets are those of the engine by default at 64 callers, beside what was measured
+// with it.
 func sqliteBudgets(all []*candidate) []measure.Budget {
 	var budgets []measure.Budget
 	for _, sync := range durable.Syncs() {
-		ours := find(all, durable.NameLockstep, sync, 64).rates()
-		id := "engine.sqlite." + strings.ToLower(string(sync))
+		ours := find(all, durable.NameLockstep, sync, manyCallers).rates()
+		budget := func(than string, rates []float64, wants float64) {
+			if ratios := measure.Ratios(ours, rates); len(ratios) > 0 {
+				budgets = append(budgets, measure.Budget{
+					ID:       fmt.Sprintf("engine.sqlite.%s.%s", strings.ToLower(string(sync)), than),
+					Measured: measure.Over(ratios).Median, Bound: measure.AtLeast, Wants: wants,
+				})
+			}
+		}
 		if sync == durable.Full {
-			ratio := measure.Over(measure.Ratios(ours, find(all, durable.NameFloor, sync, 64).rates())).Median
-			budgets = append(budgets, measure.Budget{ID: id + ".floor", Measured: ratio, Bound: measure.AtLeast, Wants: 0.6})
+			budget("floor", find(all, durable.NameFloor, sync, manyCallers).rates(), 0.6)
 		}
-		best := find(all, durable.NameDBOS, sync, 1).rates()
-		for i, rate := range find(all, durable.NameDBOS, sync, 64).rates() {
-			best[i] = max(best[i], rate)
-		}
-		ratio := measure.Over(measure.Ratios(ours, best)).Median
-		budgets = append(budgets, measure.Budget{ID: id + ".dbos", Measured: ratio, Bound: measure.AtLeast, Wants: 5})
+		budget("dbos", best(find(all, durable.NameDBOS, sync, 1).rates(), find(all, durable.NameDBOS, sync, manyCallers).rates()), 5)
 	}
 	return budgets
 }
 
-// least is how many workflows a slice has at least, however long that takes.
-const least = 10
+// best takes of two the better in each round: a peer is compared at that number of callers
+// at which it is faster.
+func best(a, b []float64) []float64 {
+	var rates []float64
+	for i := range min(len(a), len(b)) {
+		rates = append(rates, max(a[i], b[i]))
+	}
+	return rates
+}
 
 // slice has workflows begun and waited for by callers side by side, in a new file, for as
 // long as a slice is. What is counted is what ends in a window in which all callers are
@@ -147,12 +187,12 @@ func (c *candidate) slice(ctx context.Context, cfg Config) (s slice, err error) 
 	}
 	defer func() { err = errors.Join(err, runner.Close(context.WithoutCancel(ctx))) }()
 	crowd := newCrowd(ctx, runner, c.callers)
-	crowd.until(cfg.Window/5, least) // warms up
+	crowd.until(cfg.Window/5, cfg.Least) // warms up
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	busy, began, first := cpu(), time.Now(), crowd.count()
-	crowd.until(cfg.Window, first+least)
+	crowd.until(cfg.Window, first+cfg.Least)
 	waits, took := crowd.counted(), time.Since(began)
 	busy = cpu() - busy
 	runtime.ReadMemStats(&after)
