@@ -31,7 +31,7 @@ func DBOS() Contender {
 
 type dbosRunner struct {
 	db  *sql.DB
-	ctx dbos.Context //nolint:containedctx // it is what DBOS calls its engine
+	ctx dbos.Context
 }
 
 func openDBOS(ctx context.Context, folder string, sync Sync) (Runner, error) {
