@@ -16,9 +16,10 @@ import (
 // is deleted once its result was fetched.
 func Lockstep() Contender {
 	return Contender{
-		Name:    NameLockstep,
-		Setting: "storesqlite and the engine by default; generated ids: an execution is deleted once its result was fetched, in a write of its own, the fifth",
-		Open:    openLockstep(false),
+		Name: NameLockstep,
+		Setting: "storesqlite and the engine by default; generated ids: an execution is deleted once its result was fetched, in a write of its own, the fifth; " +
+			"each write but that is of one row of 200 to 300 bytes with its cells, and the first and the last two change indexes, too, two or three entries each",
+		Open: openLockstep(false),
 	}
 }
 
