@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/bench/measure"
 	"github.com/lockstep-dev/lockstep/container"
@@ -25,6 +26,13 @@ type Config struct {
 	Only []string
 	// Rounds is how often each slice is run; what is told is the median.
 	Rounds int
+	// Contenders names those to run on SQLite; none is all. A slice there is counted for the
+	// Window, and until as many workflows as Least have ended. Folder is where the files are;
+	// empty is the system's folder for temporary ones.
+	Contenders []string
+	Window     time.Duration
+	Least      int
+	Folder     string
 	// Short and Steps are how many executions of three steps, and how many steps of long
 	// ones, a slice has. Parked is how many executions wait for one lock.
 	Short, Steps, Parked int
@@ -32,17 +40,24 @@ type Config struct {
 }
 
 // Full is the configuration that the budgets are judged by.
-func Full() Config { return Config{Rounds: 5, Short: 200_000, Steps: 100_000, Parked: 10_000} }
+func Full() Config {
+	return Config{Rounds: 5, Window: 3 * time.Second, Least: 10, Short: 200_000, Steps: 100_000, Parked: 10_000}
+}
 
 // Quick runs everything for a moment.
-func Quick() Config { return Config{Rounds: 1, Short: 500, Steps: 10_000, Parked: 200} }
+func Quick() Config {
+	return Config{Rounds: 1, Window: 50 * time.Millisecond, Least: 1, Short: 500, Steps: 10_000, Parked: 200}
+}
 
 // Report is what was measured.
 type Report struct {
-	Memory  []ShortRow       `json:"memory,omitempty"`
-	Long    []LongRow        `json:"long,omitempty"`
-	Parked  *ParkedRow       `json:"parked,omitempty"`
-	Budgets []measure.Budget `json:"budgets"`
+	Memory []ShortRow  `json:"memory,omitempty"`
+	Long   []LongRow   `json:"long,omitempty"`
+	Parked *ParkedRow  `json:"parked,omitempty"`
+	SQLite []SQLiteRow `json:"sqlite,omitempty"`
+	// SQLiteSettings say how those of SQLite were configured.
+	SQLiteSettings []Setting        `json:"sqliteSettings,omitempty"`
+	Budgets        []measure.Budget `json:"budgets"`
 }
 
 var parts = []struct {
@@ -52,6 +67,7 @@ var parts = []struct {
 	{"memory", runShort},
 	{"cost", runLong},
 	{"parked", runParked},
+	{"sqlite", runSQLite},
 }
 
 // Parts lists what there is to measure.

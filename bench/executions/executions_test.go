@@ -26,6 +26,7 @@ func TestQuickRunMeasuresEveryPartAndPrintsItsBudgets(t *testing.T) {
 	}
 	for _, id := range []string{
 		"engine.memory.3steps.64", "engine.cost.100", "engine.cost.1000", "engine.cost.10000", "engine.parked.MiB", "engine.parked.goroutines",
+		"engine.sqlite.full.floor", "engine.sqlite.full.dbos", "engine.sqlite.normal.dbos",
 	} {
 		if !strings.Contains(out.String(), "budget "+id+" measured=") {
 			t.Errorf("no budget %s in\n%s", id, out.String())
@@ -35,7 +36,7 @@ func TestQuickRunMeasuresEveryPartAndPrintsItsBudgets(t *testing.T) {
 
 func TestUnknownPartIsNamedWithThoseThereAre(t *testing.T) {
 	_, err := executions.Run(t.Context(), executions.Config{Only: []string{"nothing"}})
-	if err == nil || !strings.Contains(err.Error(), `"nothing"`) || !strings.Contains(err.Error(), "memory, cost, parked") {
+	if err == nil || !strings.Contains(err.Error(), `"nothing"`) || !strings.Contains(err.Error(), "memory, cost, parked, sqlite") {
 		t.Error(err)
 	}
 }

@@ -28,8 +28,20 @@ func (r *Report) Print(out io.Writer) error {
 		line("executions that wait for one lock\tMiB\tgoroutines\tserved in")
 		line("%d\t%.1f\t%d\t%s", p.Executions, p.MiB, p.Goroutines, p.Served.Round(time.Millisecond))
 	}
+	if len(r.SQLite) > 0 {
+		line("three steps on SQLite\tcallers\tworkflows/s\tto the floor\tp50\tp99\tCPU\tallocations\tbytes")
+		for _, row := range r.SQLite {
+			line("%s, %s\t%d\t%.0f (%.0f-%.0f)\t%.2f\t%s\t%s\t%s\t%.0f\t%.0f", row.Sync, row.Name, row.Callers, row.Rate.Median, row.Rate.Min, row.Rate.Max,
+				row.ToFloor.Median, row.P50.Round(time.Microsecond), row.P99.Round(time.Microsecond), row.CPU.Round(time.Microsecond), row.Allocations, row.Bytes)
+		}
+	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, s := range r.SQLiteSettings {
+		if _, err := fmt.Fprintf(out, "%s: %s\n", s.Name, s.Text); err != nil {
+			return err
+		}
 	}
 	for _, b := range r.Budgets {
 		if _, err := fmt.Fprintln(out, b); err != nil {

@@ -55,7 +55,8 @@ func (w *writer) add(x *store.Snapshot) (added bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	e := &entry{Key: x.Key, seq: w.lastSeq + 1, plan: plan, run: x.RunUID, owner: owner, epoch: 1, revision: 1, head: x.Head, messages: int64(len(x.Inbox))}
+	e := &entry{Key: x.Key, seq: w.lastSeq + 1, plan: plan, run: x.RunUID, owner: owner, epoch: 1, revision: 1, head: x.Head, messages: int64(len(x.Inbox)), packed: newPacked()}
+	rest := e.packed.pack(x.Cells)
 	e.head.Output = nil
 	e.hasOutput(x.Output)
 	input := bytesValue(x.Input)
@@ -67,7 +68,7 @@ func (w *writer) add(x *store.Snapshot) (added bool, err error) {
 	rows, err := w.conn.exec(insertExecution, e.seq, x.ID, workflow, plan, x.RunUID, x.Codec, input, bytesValue(x.InputHash),
 		boolValue(x.Generated), timeBytes(x.CreatedAt), timeValue(x.Deadline), parentValue(x.Parent),
 		numberOf(owner), int64(1), int64(1), string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt),
-		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires), boolValue(h.Holding))
+		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires), boolValue(h.Holding), []byte(e.packed))
 	if rows == 0 || err != nil {
 		return false, err
 	}
@@ -75,7 +76,7 @@ func (w *writer) add(x *store.Snapshot) (added bool, err error) {
 	if err := w.putLarge(e, x); err != nil {
 		return false, err
 	}
-	if err := w.putCells(e, x.Cells, true); err != nil {
+	if err := w.putCells(e, rest); err != nil {
 		return false, err
 	}
 	e.messages = 0
@@ -127,15 +128,12 @@ func (w *writer) planNumber(id store.PlanID) (workflow, plan int64, err error) {
 	return workflow, plan, nil
 }
 
-// putCells writes cells, the last of several with one id. In a new execution there are none
-// to be deleted but those that came just before.
-func (w *writer) putCells(e *entry, cells []store.Cell, fresh bool) (err error) {
+// putCells changes cells in their table, the last of several with one id.
+func (w *writer) putCells(e *entry, cells []store.Cell) (err error) {
 	for i := range cells {
-		c := &cells[i]
-		switch {
-		case c.Data != nil:
+		if c := &cells[i]; c.Data != nil {
 			_, err = w.conn.exec(putCell, e.seq, int64(c.ID), c.Data)
-		case !fresh || i > 0:
+		} else {
 			_, err = w.conn.exec(deleteCell, e.seq, int64(c.ID))
 		}
 		if err != nil {
@@ -194,7 +192,7 @@ func (w *writer) change(e *entry, wr *store.Write) error {
 			return err
 		}
 	}
-	if err := w.putCells(e, wr.Cells, false); err != nil {
+	if err := w.putCells(e, e.packed.pack(wr.Cells)); err != nil {
 		return err
 	}
 	if err := w.consume(e, wr.Consumed); err != nil {

@@ -25,6 +25,9 @@ type entry struct {
 	// largeInput says that the input is there.
 	largeInput bool
 
+	// packed are those of its cells that are in its row.
+	packed packed
+
 	released bool
 	ready    time.Time // from when on it may be claimed; zero while it may not be
 	expires  time.Time // when it is deleted; zero while there is something to do for it
@@ -154,10 +157,10 @@ func (w *writer) read(key store.Key) (e *entry, err error) {
 				FinishedAt: asTime(row[14]), ForgetAt: asTime(row[15]), Frames: uint32(asInt(row[17])), Holding: asBool(row[25]),
 			},
 			short: asBytes(row[16]), released: asBool(row[18]), ready: asTime(row[19]), expires: asTime(row[20]), takes: asNumber(row[21]),
-			claim: asNumber(row[22]), unclean: asBool(row[23]), largeInput: asText(row[24]) == "integer",
+			claim: asNumber(row[22]), unclean: asBool(row[23]), largeInput: asText(row[24]) == "integer", packed: asBytes(row[26]),
 		}
 		_, e.large = row[16].(int64)
-		return nil
+		return e.packed.check(w.s.path)
 	}, key.ID, workflow)
 	if e == nil || err != nil {
 		return nil, err
@@ -184,8 +187,8 @@ func numberOf(i *instance) any {
 	return i.number
 }
 
-// save writes all of an execution that may have changed, but for its cells, messages and
-// tasks.
+// save writes all of an execution that may have changed, but for its messages, its tasks, and
+// its cells that are not packed.
 func (w *writer) save(e *entry) error {
 	h, l := &e.head, &e.last
 	var claim any
@@ -196,7 +199,7 @@ func (w *writer) save(e *entry) error {
 		numberOf(l.owner), numberValue(l.epoch), numberValue(l.revision), numberValue(l.id),
 		string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt), timeValue(h.FinishedAt), timeValue(h.ForgetAt),
 		e.output(), int64(h.Frames), boolValue(e.released), timeValue(e.ready), timeValue(e.expires), numberValue(e.takes),
-		claim, boolValue(e.unclean), boolValue(h.Holding), e.seq)
+		claim, boolValue(e.unclean), boolValue(h.Holding), []byte(e.packed), e.seq)
 	return err
 }
 
@@ -205,7 +208,7 @@ func (w *writer) save(e *entry) error {
 func (w *writer) advance(e *entry) error {
 	l := &e.last
 	_, err := w.conn.exec(advanceExecution, numberValue(e.revision), numberOf(l.owner), numberValue(l.epoch), numberValue(l.revision), numberValue(l.id),
-		timeValue(e.head.DueAt), int64(e.head.Frames), e.seq)
+		timeValue(e.head.DueAt), int64(e.head.Frames), []byte(e.packed), e.seq)
 	return err
 }
 
@@ -257,7 +260,10 @@ func (w *writer) delete(e *entry) error {
 			return err
 		}
 	}
-	stmts := []statement{deleteExecution, deleteCells}
+	stmts := []statement{deleteExecution}
+	if !e.packed.all() {
+		stmts = append(stmts, deleteCells)
+	}
 	if e.messages > 0 {
 		stmts = append(stmts, deleteMessages)
 	}

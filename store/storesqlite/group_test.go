@@ -340,3 +340,98 @@ func TestACallIsAnsweredHoweverManyCameTogetherBefore(t *testing.T) {
 		}
 	}
 }
+
+// whileMade has the writer make a call in which others come; it goes on when they are
+// queued. The error is what the call ends with.
+func whileMade(t *testing.T, s *Store, err error, come []func()) error {
+	t.Helper()
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	once := true
+	return s.do(t.Context(), func(*writer) error {
+		if once {
+			once = false
+			for _, c := range come {
+				calls.Go(c)
+			}
+			for bounded := time.Now().Add(20 * time.Second); s.queued() < len(come); time.Sleep(time.Millisecond) {
+				if time.Now().After(bounded) {
+					t.Errorf("%d calls are queued, want %d", s.queued(), len(come))
+					break
+				}
+			}
+		}
+		return err
+	})
+}
+
+// creations are calls that each create an execution, as many as that.
+func creations(t *testing.T, s *Store, many int) (list []func()) {
+	for i := range many {
+		list = append(list, func() {
+			if existing, err := s.Create(t.Context(), fresh(fmt.Sprint("comes ", i))); existing != nil || err != nil {
+				t.Error(existing, err)
+			}
+		})
+	}
+	return list
+}
+
+func lastGroup(t *testing.T, s *Store) (n int) {
+	t.Helper()
+	within(t, s, func(w *writer) error {
+		n = w.lastGroup
+		return nil
+	})
+	return n
+}
+
+func TestCallsThatComeWhileAGroupIsMadeAreCommittedWithIt(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{})
+	if err := whileMade(t, s, nil, creations(t, s, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if n := lastGroup(t, s); n != 4 {
+		t.Errorf("the commit was of %d calls, want the first and the three that came", n)
+	}
+}
+
+func TestAGroupHasNoMoreCallsThanItIsToHave(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{MostInGroup: 3})
+	if err := whileMade(t, s, nil, creations(t, s, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if n := lastGroup(t, s); n != 2 {
+		t.Errorf("the last commit was of %d calls, want the two that found no room in the first", n)
+	}
+}
+
+func TestACallThatFailsTakesNoneWithItThatJoinedItsGroup(t *testing.T) {
+	t.Parallel()
+	s := opened(t, newPath(t), Config{})
+	broken := &FileError{Path: s.path, Doing: "write to", Err: errDisk}
+	wantIs(t, "the call that fails", whileMade(t, s, broken, creations(t, s, 3)), errDisk)
+	var joined []func()
+	for i, c := range creations(t, s, 5) {
+		if i == 4 {
+			joined = append(joined, c, func() {
+				wantIs(t, "one that fails and has joined", s.do(t.Context(), func(w *writer) error {
+					_, err := w.add(fresh("half made"))
+					return errors.Join(err, broken)
+				}), errDisk)
+			})
+		}
+	}
+	if err := whileMade(t, s, nil, joined); err != nil {
+		t.Error(err)
+	}
+	for i := range 5 {
+		if _, err := s.Load(t.Context(), fresh(fmt.Sprint("comes ", i)).Key); (err == nil) != (i < 3 || i == 4) {
+			t.Errorf("execution %d: %v", i, err)
+		}
+	}
+	_, err := s.Load(t.Context(), fresh("half made").Key)
+	wantIs(t, "what the one that has joined had made", err, store.ErrNotFound)
+}

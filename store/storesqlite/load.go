@@ -134,13 +134,14 @@ type loaded struct {
 	seq int64
 	// largeInput and largeOutput are to be read apart.
 	largeInput, largeOutput bool
+	packed                  packed
 }
 
 func (x *loaded) snapshot() *store.Snapshot { return &x.Snapshot }
 
 func outlineOf(row []driver.Value) *loaded {
 	x := &loaded{
-		seq: asInt(row[0]),
+		seq: asInt(row[0]), packed: asBytes(row[26]),
 		Snapshot: store.Snapshot{
 			Identity: store.Identity{
 				Key: store.Key{Workflow: asText(row[1]), ID: asText(row[2])}, RunUID: asText(row[3]), Fingerprint: asText(row[4]), Codec: asText(row[5]),
@@ -183,14 +184,20 @@ func (c *conn) fillLarge(x *loaded) error {
 
 // fill reads what an outline has not.
 func (c *conn) fill(x *loaded) error {
-	err := c.query(readCells, func(row []driver.Value) error {
-		x.Cells = append(x.Cells, store.Cell{ID: store.CellID(asNumber(row[0])), Data: asBytes(row[1])})
-		return nil
-	}, x.seq)
+	err := x.packed.check(c.path)
 	if err != nil {
 		return err
 	}
-	// They come in the order of integers with a sign.
+	x.Cells = x.packed.cells()
+	if !x.packed.all() {
+		err = c.query(readCells, func(row []driver.Value) error {
+			x.Cells = append(x.Cells, store.Cell{ID: store.CellID(asNumber(row[0])), Data: asBytes(row[1])})
+			return nil
+		}, x.seq)
+		if err != nil {
+			return err
+		}
+	}
 	slices.SortFunc(x.Cells, func(a, b store.Cell) int { return cmp.Compare(a.ID, b.ID) })
 	if x.Inbox, err = c.messages(x.seq); err != nil {
 		return err

@@ -49,7 +49,7 @@ func TestNothingIsLeftOfWhatIsForgotten(t *testing.T) {
 	for i := range 4 {
 		x := fresh(fmt.Sprint(i))
 		x.State, x.Input, x.Output = store.Done, make([]byte, 600), make([]byte, 600)
-		x.Cells, x.Inbox = []store.Cell{{ID: 1, Data: []byte("c")}}, []store.Message{{ID: "m"}}
+		x.Cells, x.Inbox = []store.Cell{{ID: 1, Data: []byte("c")}, {ID: 2, Data: make([]byte, mostPacked)}}, []store.Message{{ID: "m"}}
 		x.Tasks = []store.Task{{ID: "t", Queue: "q"}}
 		switch i {
 		case 2:

@@ -70,6 +70,9 @@ CREATE INDEX tasks_ready ON tasks (queue, plan, rank, added) WHERE line = 0;
 CREATE INDEX tasks_later ON tasks (queue, rank) WHERE line = 1;
 CREATE INDEX tasks_doing ON tasks (queue) WHERE line = 2;
 CREATE TABLE queues (queue TEXT PRIMARY KEY, paused INTEGER NOT NULL, taken BLOB) WITHOUT ROWID;
+`, `
+-- The cells that have room in the row of their execution, see packed; NULL is none.
+ALTER TABLE executions ADD COLUMN packed BLOB;
 `}
 
 // statement is one that connections keep.
@@ -163,7 +166,7 @@ const (
 // the numbers of.
 const whole = `SELECT e.seq, w.name, e.name, e.run, p.fingerprint, e.codec, e.input, e.hash, e.generated, e.created, e.deadline, e.parent,
 	i.node, i.incarnation, i.state, e.epoch, e.revision,
-	e.state, e.due, e.unsettled, e.cancelled, e.finished, e.forget, e.output, e.frames, e.holding
+	e.state, e.due, e.unsettled, e.cancelled, e.finished, e.forget, e.output, e.frames, e.holding, e.packed
 	FROM executions e CROSS JOIN plans p ON p.plan = e.plan CROSS JOIN workflows w ON w.workflow = e.workflow
 	LEFT JOIN instances i ON i.instance = e.owner `
 
@@ -185,17 +188,17 @@ var texts = [statements]string{
 	plansOfWorkflow: `SELECT plan FROM plans WHERE workflow = (SELECT workflow FROM workflows WHERE name = ?)`,
 
 	insertExecution: `INSERT INTO executions (seq, name, workflow, plan, run, codec, input, hash, generated, created, deadline, parent,
-		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, takes, unclean)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, packed, takes, unclean)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
 		ON CONFLICT (name, workflow) DO NOTHING`,
 	findExecution: `SELECT seq, plan, run, owner, epoch, revision, last_owner, last_epoch, last_revision, last_id,
-		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding
+		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding, packed
 		FROM executions WHERE name = ? AND workflow = ?`,
 	keyOfExecution:   `SELECT workflow, name FROM executions WHERE seq = ?`,
-	advanceExecution: `UPDATE executions SET revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?, due = ?, frames = ? WHERE seq = ?`,
+	advanceExecution: `UPDATE executions SET revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?, due = ?, frames = ?, packed = ? WHERE seq = ?`,
 	setExecution: `UPDATE executions SET owner = ?, epoch = ?, revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?,
 		state = ?, due = ?, unsettled = ?, cancelled = ?, finished = ?, forget = ?, output = ?, frames = ?,
-		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ? WHERE seq = ?`,
+		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ?, packed = ? WHERE seq = ?`,
 	deleteExecution: `DELETE FROM executions WHERE seq = ?`,
 	lastExecution:   `SELECT ifnull(max(seq), 0) FROM executions`,
 	ownedAfter:      `SELECT seq FROM executions WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`,

@@ -101,6 +101,7 @@ type writer struct {
 	// commit commits the transaction; tests put faults before and after it.
 	commit func() error
 
+	jobs      []*job        // has room for a group
 	commits   int           // how many there were
 	lastGroup int           // how many calls were in the last one
 	lastTook  time.Duration // how long that took
@@ -214,7 +215,6 @@ func (s *Store) write() {
 	w.alarm.Stop()
 	w.patience.Stop()
 	defer w.alarm.Stop()
-	var group []*job
 	for {
 		select {
 		case <-s.done:
@@ -222,59 +222,24 @@ func (s *Store) write() {
 			return
 		case <-s.wake:
 		case <-w.alarm.C:
-			w.group([]*job{w.own((*writer).ring)})
+			w.attempt([]*job{w.own((*writer).ring)}, false)
+			w.after()
 			if w.alarmAt.IsZero() && s.watch.any() { // it has failed; the next call shows why
 				w.due(time.Now().Add(time.Second))
 				w.setAlarm()
 			}
 		}
-		for {
-			w.gather()
-			if group = s.next(group[:0]); len(group) == 0 {
-				break
-			}
-			w.group(group)
-			clear(group)
+		for s.waiting() {
+			w.group()
 		}
 	}
 }
 
-// gather waits for callers that are on their way: who was answered together comes back
-// together, and to begin with the first of them would have the others wait for two commits.
-// It waits for about as many as there were, and no longer than a part of what a commit
-// takes.
-func (w *writer) gather() {
-	if w.expected > 1 && w.s.expect(w.expected) {
-		w.patience.Reset(min(w.lastTook/gatherPart, gatherMost))
-		select {
-		case <-w.s.wake: // they are there
-		case <-w.patience.C:
-		case <-w.s.done:
-		}
-		w.patience.Stop()
-	}
-	w.s.expect(1)
-}
-
-const (
-	gatherPart = 4
-	gatherMost = 2 * time.Millisecond
-)
-
-// expect has the writer be woken by as many calls as that, and answers whether there are
-// fewer.
-func (s *Store) expect(calls int) bool {
+// waiting says that there are calls to be made.
+func (s *Store) waiting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wakeAt = calls
-	if len(s.queue) >= calls {
-		return false
-	}
-	select {
-	case <-s.wake: // by calls that are in the queue by now
-	default:
-	}
-	return true
+	return !s.closed && len(s.queue) > 0
 }
 
 func (s *Store) queued() int {
@@ -290,15 +255,20 @@ func (w *writer) own(run func(w *writer) error) *job {
 	return j
 }
 
-// next takes the calls of the next group off the queue.
-func (s *Store) next(group []*job) []*job {
+// next takes calls off the queue, as many as there is room for, and adds those to a group
+// whose callers have not given up.
+func (s *Store) next(group []*job, room int) []*job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return group
 	}
-	n := min(len(s.queue), s.cfg.MostInGroup)
-	group = append(group, s.queue[:n]...)
+	n := min(len(s.queue), room)
+	for _, j := range s.queue[:n] {
+		if j.begun.CompareAndSwap(false, true) {
+			group = append(group, j)
+		}
+	}
 	rest := copy(s.queue, s.queue[n:])
 	clear(s.queue[rest:])
 	s.queue = s.queue[:rest]
@@ -319,74 +289,6 @@ func (s *Store) finish() {
 	}
 	s.failure = s.closeAll()
 	close(s.ended)
-}
-
-// group makes calls in one transaction, and answers them.
-func (w *writer) group(jobs []*job) {
-	live := jobs[:0:len(jobs)]
-	for _, j := range jobs {
-		if j.begun.CompareAndSwap(false, true) {
-			live = append(live, j)
-		}
-	}
-	w.attempt(live)
-	if w.stirred {
-		w.setAlarm()
-	}
-	w.forgetSome()
-}
-
-// attempt makes calls in one transaction, or, when a statement fails, each in one of its
-// own, so that it fails alone.
-func (w *writer) attempt(jobs []*job) {
-	if len(jobs) == 0 {
-		return
-	}
-	if err := w.begin(); err != nil {
-		answer(jobs, err)
-		return
-	}
-	w.notices = w.notices[:0]
-	for _, j := range jobs {
-		if j.err = j.gone(); j.err == nil {
-			j.err = j.run(w)
-		}
-		failed, ok := errors.AsType[*FileError](j.err)
-		if !ok {
-			continue
-		}
-		if err := w.rollback(); err != nil {
-			answer(jobs, errors.Join(failed, err))
-			return
-		}
-		if len(jobs) == 1 {
-			answer(jobs, failed)
-			return
-		}
-		for i := range jobs {
-			w.attempt(jobs[i : i+1])
-		}
-		return
-	}
-	began := time.Now()
-	if err := w.commit(); err != nil {
-		w.doubt(jobs, err)
-		return
-	}
-	w.commits++
-	w.lastGroup, w.lastTook = len(jobs), time.Since(began)
-	w.expected = len(jobs) + w.s.queued() // those who are answered now, and those who wait
-	w.s.watch.tell(w.notices)
-	for _, j := range jobs {
-		j.wait.Done()
-	}
-}
-
-func answer(jobs []*job, err error) {
-	for _, j := range jobs {
-		j.err = err
-		j.wait.Done()
-	}
 }
 
 func (w *writer) begin() error {

@@ -40,6 +40,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	only := flags.String("only", "", "run these parts only, separated by commas: "+strings.Join(executions.Parts(), ", "))
 	rounds := flags.Int("rounds", 0, "how often each slice is run (5)")
 	jsonFile := flags.String("json", "", "write the report to this `file`, too")
+	contenders := flags.String("contenders", "", "run these only on SQLite, separated by commas")
+	folder := flags.String("dir", "", "make the SQLite files in this `folder`, and so on its disk, instead of that for temporary files")
 	profile := flags.String("cpuprofile", "", "write a CPU profile to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -54,10 +56,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if *only != "" {
 		cfg.Only = strings.Split(*only, ",")
 	}
+	if *contenders != "" {
+		cfg.Contenders = strings.Split(*contenders, ",")
+	}
 	if *rounds != 0 {
 		cfg.Rounds = *rounds
 	}
-	cfg.Progress = progress
+	cfg.Progress, cfg.Folder = progress, *folder
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err != nil {
