@@ -103,6 +103,7 @@ type instances struct {
 	locks *locking.Service // all of them use it
 
 	node   string // of each
+	most   int    // that each may have at work of what it claims
 	shared bool
 }
 
@@ -121,7 +122,7 @@ func (s *instances) start(options ...func(cfg *workflow.Config)) (*workflow.Engi
 	m := &mortal{TaskQueue: s.store, shared: s.shared}
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, s.locks)
-	cfg := workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, AllowLocalLocks: true}
+	cfg := workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, MaxClaimed: s.most, AllowLocalLocks: true}
 	for _, o := range options {
 		o(&cfg)
 	}

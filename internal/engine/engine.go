@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -61,8 +62,11 @@ type Config struct {
 	// RestAfter is how long an execution stays here at which nothing happens; zero is
 	// for as long as it is this engine's.
 	RestAfter time.Duration
-	Retention Retention
-	Keeper    Keeper // nil: the engine runs no guards
+	// MaxClaimed bounds how many executions are at work here that were claimed; zero is
+	// without a bound.
+	MaxClaimed int
+	Retention  Retention
+	Keeper     Keeper // nil: the engine runs no guards
 	// Queues are those that it serves.
 	Queues []Queue
 }
@@ -89,6 +93,7 @@ type Engine struct {
 	waits     waiters
 	tickets   tickets
 	senders   senders
+	atWork    atWork
 	unfetched unfetched
 	deafen    func()             // ends what the keeper tells
 	servers   map[string]*server // of queues, by name
@@ -142,6 +147,9 @@ func New(cfg Config) *Engine {
 	}
 	e.servers, e.suspects = newServers(e, cfg.Queues), make(chan struct{}, 1)
 	e.suspects <- struct{}{}
+	if e.atWork.most = int64(cfg.MaxClaimed); cfg.MaxClaimed == 0 {
+		e.atWork.most = math.MaxInt64
+	}
 	e.timers = newTimers()
 	e.turns.e = e
 	e.base, e.stop = context.WithCancelCause(context.Background())
@@ -274,12 +282,12 @@ func (e *Engine) Forget(ctx context.Context, x *End) {
 		return
 	}
 	e.unfetched.remove(x.Key)
-	e.forget(ctx, x.Identity)
+	e.forget(ctx, x.Key, x.RunUID)
 }
 
-func (e *Engine) forget(ctx context.Context, x *store.Identity) {
-	if err := e.cfg.Store.Forget(ctx, x.Key, x.RunUID); err != nil && !errors.Is(err, store.ErrClosed) {
-		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
+func (e *Engine) forget(ctx context.Context, key store.Key, runUID string) {
+	if err := e.cfg.Store.Forget(ctx, key, runUID); err != nil && !errors.Is(err, store.ErrClosed) {
+		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", key.String(), "error", err)
 	}
 }
 

@@ -42,7 +42,10 @@ type Run struct {
 	joined   bool          // it stands for an execution that is there already
 	first    *Run          // the run that drives that one, where it is in this engine
 	over     bool
-	claimed  bool   // and its locks are not taken over yet
+	taken    bool   // it was claimed
+	working  bool   // and is counted among those that are at work
+	inLine   int    // how many of its attempts are in the line of turns
+	claimed  bool   // its locks are not taken over yet
 	held     []mail // what has come since
 	writes   uint64
 	scopes   scopes
@@ -128,6 +131,9 @@ func (r *Run) work() {
 	for {
 		r.mu.Lock()
 		if len(r.mail) == 0 {
+			if next == nil {
+				r.atRest()
+			}
 			r.busy = false
 			over := r.over
 			r.mu.Unlock()
@@ -196,7 +202,10 @@ type begun struct{}
 func (begun) handle(r *Run) error {
 	commands := r.commands
 	r.commands = commands[:0]
-	return r.after(commands)
+	if err := r.after(commands); err != nil || r.over || len(commands) > 0 || !r.sleepsLong() {
+		return err
+	}
+	return r.rest()
 }
 
 // woke is mail: something is due.
@@ -413,6 +422,7 @@ func (r *Run) obey(commands []machine.Command) {
 				r.awaitDropped(c.Place)
 			}
 		case machine.AwaitTurn:
+			r.inLine++
 			r.e.turns.ask(r, c)
 		case machine.Finish:
 		}

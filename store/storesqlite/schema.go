@@ -73,6 +73,10 @@ CREATE TABLE queues (queue TEXT PRIMARY KEY, paused INTEGER NOT NULL, taken BLOB
 `, `
 -- The cells that have room in the row of their execution, see packed; NULL is none.
 ALTER TABLE executions ADD COLUMN packed BLOB;
+`, `
+-- later: in which second it is to be looked at again whose time is far away; ready is NULL until then.
+ALTER TABLE executions ADD COLUMN later INTEGER;
+CREATE INDEX executions_later ON executions (later) WHERE later IS NOT NULL;
 `}
 
 // statement is one that connections keep.
@@ -98,6 +102,7 @@ const (
 	keyOfExecution
 	advanceExecution
 	setExecution
+	setReady
 	deleteExecution
 	lastExecution
 	ownedAfter
@@ -106,6 +111,8 @@ const (
 	readyOfPlan
 	holdingOfPlan
 	readyLater
+	nearBy
+	firstLater
 	claimedBy
 	expired
 	firstExpiry
@@ -188,17 +195,18 @@ var texts = [statements]string{
 	plansOfWorkflow: `SELECT plan FROM plans WHERE workflow = (SELECT workflow FROM workflows WHERE name = ?)`,
 
 	insertExecution: `INSERT INTO executions (seq, name, workflow, plan, run, codec, input, hash, generated, created, deadline, parent,
-		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, packed, takes, unclean)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, packed, later, takes, unclean)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
 		ON CONFLICT (name, workflow) DO NOTHING`,
 	findExecution: `SELECT seq, plan, run, owner, epoch, revision, last_owner, last_epoch, last_revision, last_id,
-		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding, packed
+		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding, packed, later
 		FROM executions WHERE name = ? AND workflow = ?`,
 	keyOfExecution:   `SELECT workflow, name FROM executions WHERE seq = ?`,
 	advanceExecution: `UPDATE executions SET revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?, due = ?, frames = ?, packed = ? WHERE seq = ?`,
 	setExecution: `UPDATE executions SET owner = ?, epoch = ?, revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?,
 		state = ?, due = ?, unsettled = ?, cancelled = ?, finished = ?, forget = ?, output = ?, frames = ?,
-		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ?, packed = ? WHERE seq = ?`,
+		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ?, packed = ?, later = ? WHERE seq = ?`,
+	setReady:        `UPDATE executions SET ready = ?, later = ? WHERE seq = ?`,
 	deleteExecution: `DELETE FROM executions WHERE seq = ?`,
 	lastExecution:   `SELECT ifnull(max(seq), 0) FROM executions`,
 	ownedAfter:      `SELECT seq FROM executions WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`,
@@ -207,6 +215,8 @@ var texts = [statements]string{
 	readyOfPlan:     `SELECT seq, ready FROM executions WHERE plan = ? AND ready <= ? ORDER BY ready LIMIT ?`,
 	holdingOfPlan:   `SELECT seq, ready FROM executions INDEXED BY executions_holding_ready WHERE plan = ? AND ready <= ? AND holding = 1 ORDER BY ready LIMIT ?`,
 	readyLater:      `SELECT ready FROM executions WHERE plan = ? AND ready > ? ORDER BY ready LIMIT 1`,
+	nearBy:          `SELECT seq FROM executions WHERE later <= ? ORDER BY later, seq LIMIT ?`,
+	firstLater:      `SELECT later FROM executions WHERE later IS NOT NULL ORDER BY later LIMIT 1`,
 	claimedBy:       `SELECT seq FROM executions WHERE claim = ? AND owner = ? ORDER BY seq`,
 	expired:         `SELECT seq FROM executions WHERE expires <= ? ORDER BY expires LIMIT ?`,
 	firstExpiry:     `SELECT expires FROM executions WHERE expires IS NOT NULL ORDER BY expires LIMIT 1`,
