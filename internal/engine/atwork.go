@@ -58,7 +58,7 @@ func (r *Run) enlist() {
 
 // atRest counts the run no longer, if it has nothing to do. Its mail is empty.
 func (r *Run) atRest() {
-	if !r.working || !r.over && (r.flights.any() || r.inLine > 0) {
+	if !r.working || !r.over && (r.flights.any() || r.inLine > 0 || r.claimed) {
 		return
 	}
 	r.working = false

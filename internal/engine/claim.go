@@ -123,7 +123,7 @@ func (e *Engine) ask(ctx context.Context, c store.Claim) ([]store.Claimed, error
 	}
 	if err == nil {
 		e.claimID++
-		e.succeeds = e.succeeds && (c.Holders || len(c.Keys) > 0) // once all was asked for, nobody before has anything
+		e.succeeds = e.succeeds && (c.Holders || len(c.Keys) > 0 || len(got) == c.Limit) // else they have nothing left
 	}
 	return got, err
 }
