@@ -34,7 +34,7 @@ type orders struct {
 }
 
 const (
-	lease     = 2 * time.Second
+	lease     = 3 * time.Second
 	lockLease = 4 * lease
 	// started is what a child says when its engine runs.
 	started = "started"
@@ -46,6 +46,7 @@ func storeIn(dir string) string { return filepath.Join(dir, "executions.db") }
 type child struct {
 	orders
 
+	began     time.Time
 	world     *world
 	kinds     []kind
 	store     *storesqlite.Store
@@ -57,7 +58,7 @@ type child struct {
 }
 
 func runChild(text string) error {
-	c := &child{}
+	c := &child{began: time.Now()}
 	if err := json.Unmarshal([]byte(text), &c.orders); err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func runChild(text string) error {
 
 // start starts the engine, and reads what callers have not heard the end of.
 func (c *child) start(ctx context.Context) (err error) {
-	before, err := readNotes(c.Dir)
+	before, err := readNotes(c.Dir, asks, answered)
 	if err != nil {
 		return err
 	}
@@ -119,18 +120,24 @@ func (c *child) start(ctx context.Context) (err error) {
 	return c.engine.Start(ctx)
 }
 
-// settled waits until nothing is left to do, and no lock is held.
+// settled waits until nothing is left to do, and no lock is held. What an execution of this
+// process has taken has been given back by then; what a dead one had taken, and has not
+// come to record, lapses.
 func (c *child) settled(ctx context.Context) error {
-	if err := patiently(time.Minute, func() (string, error) { return c.unfinished(ctx) }); err != nil {
+	if err := patiently(longestEnd/2, func() (string, error) { return c.unfinished(ctx) }); err != nil {
 		return err
 	}
 	began := time.Now()
-	err := patiently(3*lockLease, func() (string, error) {
+	err := patiently(lockLease+time.Second, func() (string, error) {
 		page, err := c.provider.(driver.Inspector).List(ctx, driver.ListRequest{IncludeForeign: true})
+		var one string
 		for _, l := range page.Locks {
-			return fmt.Sprintf("%q is held by %q", l.Key, l.Owner), nil
+			one = fmt.Sprintf("%q is held by %q since %s", l.Key, l.Owner, l.Since)
+			if l.Since.After(c.began) {
+				return "", errors.New(one)
+			}
 		}
-		return "", err
+		return one, err
 	})
 	fmt.Println("no lock is left after", time.Since(began).Round(time.Millisecond))
 	return err
@@ -138,15 +145,16 @@ func (c *child) settled(ctx context.Context) error {
 
 // unfinished names an execution that has something to do.
 func (c *child) unfinished(ctx context.Context) (string, error) {
-	return "", eachExecution(ctx, c.store, func(x *store.Snapshot) error {
+	var one string
+	err := eachExecution(ctx, c.store, func(x *store.Snapshot) {
 		if !x.State.Finished() || x.Unsettled {
-			return fmt.Errorf("%s is %s, unsettled: %t, due %s, its owner is %q", x.Key, x.State, x.Unsettled, x.DueAt, x.Owner)
+			one = fmt.Sprintf("%s is %s, unsettled: %t, due %s, its owner is %q", x.Key, x.State, x.Unsettled, x.DueAt, x.Owner)
 		}
-		return nil
 	})
+	return one, err
 }
 
-func eachExecution(ctx context.Context, s store.Store, do func(x *store.Snapshot) error) error {
+func eachExecution(ctx context.Context, s store.Store, do func(x *store.Snapshot)) error {
 	q := store.Query{Limit: 1000}
 	for {
 		page, err := s.List(ctx, q)
@@ -154,9 +162,7 @@ func eachExecution(ctx context.Context, s store.Store, do func(x *store.Snapshot
 			return err
 		}
 		for i := range page.Executions {
-			if err := do(&page.Executions[i]); err != nil {
-				return err
-			}
+			do(&page.Executions[i])
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
 			return nil
@@ -175,11 +181,11 @@ func patiently(bound time.Duration, left func() (string, error)) error {
 	until := time.Now().Add(bound)
 	for {
 		what, err := left()
-		if what == "" && err == nil {
-			return nil
+		if what == "" || err != nil {
+			return err
 		}
 		if time.Now().After(until) {
-			return fmt.Errorf("after %s there is still: %s, %v", bound, what, err)
+			return fmt.Errorf("after %s there is still: %s", bound, what)
 		}
 		time.Sleep(5 * time.Millisecond) // the pause between two looks
 	}

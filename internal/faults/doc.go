@@ -11,5 +11,5 @@
 // which it happened: see judge. What was found has a seed, which makes the same executions
 // and the same delays before the kills, though not the same history:
 //
-//	go test -race ./internal/faults -run Killed -args -kills=200 -seed=N
+//	go test -race ./internal/faults -run TestExecutionsWhoseProcess -v -args -kills=200 -seed=N
 package faults

@@ -123,13 +123,15 @@ type world struct {
 	seed  uint64
 }
 
-// guarded are the steps that stand in a guard.
+// locks are the keys of the guard that a step stands in.
 func (j job) locks(step string) []string {
 	switch step {
 	case "reserve", "label", "charge":
 		return j.Keys
 	case "weigh", "stamp":
-		return []string{j.Shelf}
+		if j.Shelf != "" { // else nobody knows for whom it is
+			return []string{j.Shelf}
+		}
 	}
 	return nil
 }
@@ -170,6 +172,8 @@ func (w *world) act(ctx *steps.Context, in pass, fails, flaky bool) (nonce strin
 	for _, key := range in.Job.locks(n.Step) {
 		lock, err := locking.Held(ctx, key)
 		if err != nil {
+			n.What, n.Error = refused, err.Error()
+			w.notes.add(n)
 			return n.Nonce, fmt.Errorf("hold %s: %w", key, err)
 		}
 		defer lock.Close()

@@ -17,12 +17,14 @@ import (
 	"github.com/lockstep-dev/lockstep/internal/redistest"
 	"github.com/lockstep-dev/lockstep/store"
 	"github.com/lockstep-dev/lockstep/store/storesqlite"
+	"github.com/lockstep-dev/lockstep/workflow"
 )
 
 var (
 	kills = flag.Int("kills", 15, "how often the process is killed")
 	seed  = flag.Uint64("seed", 0, "of the executions, and of the delays before the kills; 0 is one of the time")
-	keep  = flag.String("keep", "", "a folder to leave the store and the notes in; empty is one that goes with the test")
+	locks = flag.String("locks", "redis", "where the locks are: on a Redis server, or in memory, where they die with the process")
+	keep  = flag.String("keep", "", "a folder, which is emptied, to leave the store and the notes of a run in; empty is one that goes with the test")
 )
 
 const (
@@ -31,6 +33,8 @@ const (
 	mostWritten = 40 << 10
 	// longestLife is when one is killed that has written less.
 	longestLife = 3 * time.Second
+	// longestEnd is what the last one has to bring all to its end.
+	longestEnd = 90 * time.Second
 )
 
 // run is a run of processes, one after the other, on one store.
@@ -47,6 +51,10 @@ func newRun(t *testing.T, locks string) *run {
 	r := &run{T: t, orders: orders{Dir: *keep, Seed: *seed, Locks: locks, Callers: 24}, began: time.Now()}
 	if r.Dir == "" {
 		r.Dir = t.TempDir()
+	} else if err := os.RemoveAll(r.Dir); err != nil {
+		t.Fatal(err)
+	} else if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		t.Fatal(err)
 	}
 	if r.Seed == 0 {
 		r.Seed = uint64(time.Now().UnixNano())
@@ -102,7 +110,7 @@ func (r *run) process(last bool) (kill func(), out *bufio.Scanner, ended func() 
 // starts.
 func (r *run) killed() {
 	r.Helper()
-	began, before := time.Now(), r.written()
+	began, before, ready := time.Now(), r.written(), time.Duration(0)
 	kill, out, ended := r.process(false)
 	things, moment := r.random.Int64N(mostWritten), time.Duration(r.random.Int64N(int64(20*time.Millisecond)))
 	if r.random.IntN(4) == 0 {
@@ -110,6 +118,7 @@ func (r *run) killed() {
 	} else {
 		for out.Scan() && out.Text() != started {
 		}
+		ready = time.Since(began)
 		for until := time.Now().Add(longestLife); r.written() < before+things && time.Now().Before(until); {
 			time.Sleep(time.Millisecond) // the pause between two looks
 		}
@@ -117,10 +126,11 @@ func (r *run) killed() {
 	time.Sleep(moment) // and not when something has just been written
 	kill()
 	end := ended()
-	if !strings.Contains(end, "signal: killed") || strings.Contains(end, "DATA RACE") {
+	if !strings.Contains(end, "signal: killed") && !strings.Contains(end, workflow.ErrLostLease.Error()) || strings.Contains(end, "DATA RACE") {
 		r.Fatalf("process %d has ended before it was killed, or has raced: %s", r.Process, end)
 	}
-	r.Logf("process %d: %d bytes of notes in %s; %s", r.Process, r.written()-before, time.Since(began).Round(time.Millisecond), end)
+	r.Logf("process %d: started after %s, %d bytes of notes in %s; %s", r.Process,
+		ready.Round(time.Millisecond), r.written()-before, time.Since(began).Round(time.Millisecond), end)
 }
 
 // written is how many bytes of notes there are.
@@ -132,15 +142,25 @@ func (r *run) written() int64 {
 	return info.Size()
 }
 
-// finished has the last process bring all to its end.
+// finished has the last process bring all to its end. One that loses its lease, because the
+// machine stands still, is as good as dead.
 func (r *run) finished() {
 	r.Helper()
-	_, out, ended := r.process(true)
-	for out.Scan() {
-		r.Logf("the last process: %s", out.Text())
-	}
-	if end := ended(); !strings.Contains(end, "exit status 0") {
-		r.Fatalf("the last process: %s", end)
+	for {
+		kill, out, ended := r.process(true)
+		late := time.AfterFunc(longestEnd, kill)
+		for out.Scan() {
+			r.Logf("the last process: %s", out.Text())
+		}
+		end := ended()
+		late.Stop()
+		switch {
+		case strings.Contains(end, "exit status 0"):
+			return
+		case !strings.Contains(end, workflow.ErrLostLease.Error()):
+			r.Fatalf("the last process has not come to an end within %s, or to a wrong one: %s", longestEnd, end)
+		}
+		r.Logf("process %d: %s", r.Process, end)
 	}
 }
 
@@ -156,11 +176,7 @@ func (r *run) judge() {
 	if err := s.Check(r.Context()); err != nil {
 		r.Error(err)
 	}
-	err = eachExecution(r.Context(), s, func(x *store.Snapshot) error {
-		states[x.ID] = x.State
-		return nil
-	})
-	if err != nil {
+	if err := eachExecution(r.Context(), s, func(x *store.Snapshot) { states[x.ID] = x.State }); err != nil {
 		r.Fatal(err)
 	}
 	j := newJudge(r.T, kinds(&world{}), r.Seed, mustRead(r.T, r.Dir))
@@ -178,9 +194,16 @@ func (r *run) all() {
 }
 
 func TestExecutionsWhoseProcessIsKilledAtRandomMomentsEndRight(t *testing.T) {
-	server := redistest.Start(t)
-	newRun(t, server.URL()).all()
-	noKeyIsLeft(t, server)
+	switch *locks {
+	case "redis":
+		server := redistest.Start(t)
+		newRun(t, server.URL()).all()
+		noKeyIsLeft(t, server)
+	case "memory":
+		newRun(t, "").all()
+	default:
+		t.Fatalf("-locks=%s: expected redis or memory", *locks)
+	}
 }
 
 // noKeyIsLeft wants nothing of a lock on the server, neither a holder nor one that waits.

@@ -2,10 +2,12 @@ package faults
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -41,6 +43,7 @@ const (
 	answered what = "answered" // it was told the end
 	begins   what = "begins"   // a body
 	returns  what = "returns"
+	refused  what = "refused" // a body that did not get the lock that it stands under
 )
 
 // notes is the file. What was written outlives its process, however that ends.
@@ -81,7 +84,8 @@ func (l *notes) nonce() string {
 
 func (l *notes) close() error { return l.file.Close() }
 
-func readNotes(dir string) (list []note, err error) {
+// readNotes reads those of the kinds that are named, or all.
+func readNotes(dir string, kinds ...what) (list []note, err error) {
 	f, err := os.Open(notesIn(dir))
 	if err != nil {
 		return nil, err
@@ -90,6 +94,9 @@ func readNotes(dir string) (list []note, err error) {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
+		if !isOf(lines.Bytes(), kinds) {
+			continue
+		}
 		var n note
 		if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
 			return nil, fmt.Errorf("note %d: %w: %q", len(list)+1, err, lines.Text())
@@ -97,6 +104,12 @@ func readNotes(dir string) (list []note, err error) {
 		list = append(list, n)
 	}
 	return list, lines.Err()
+}
+
+// isOf looks what is noted without reading it all: a process that starts has little time.
+func isOf(line []byte, kinds []what) bool {
+	_, rest, _ := bytes.Cut(line, []byte(`"What":"`))
+	return len(kinds) == 0 || slices.ContainsFunc(kinds, func(k what) bool { return bytes.HasPrefix(rest, []byte(k)) })
 }
 
 func mustRead(t *testing.T, dir string) []note {
