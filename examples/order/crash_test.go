@@ -17,8 +17,10 @@ func TestStockIsRightWhereverTheProcessOfAnOrderDies(t *testing.T) {
 	for card, left := range map[string]int{"4242": 2, "declined": 3} {
 		t.Run(card, func(t *testing.T) {
 			workflowtest.Explore(t, workflowtest.Subject{
-				Locks:   "locking-redis", // the name that the steps use; what they reach is in memory
-				Program: func(_ testing.TB, dir string) workflowtest.Program { return order(dir, PlaceOrder, Order{ID: "o", Card: card}) },
+				Locks: "locking-redis", // the name that the steps use; what they reach is in memory
+				Program: func(_ testing.TB, dir string) workflowtest.Program {
+					return order(dir, PlaceOrder, Order{ID: "o", Card: card})
+				},
 				Check: func(t testing.TB, _ string, err error) {
 					if stock.Left() != left || errors.Is(err, errDeclined) != (card == "declined") {
 						t.Errorf("%d pieces left; %v", stock.Left(), err)
@@ -50,8 +52,10 @@ func TestStockIsRightWhereverTheProcessOfAGuardedOrderDies(t *testing.T) {
 	for card, left := range map[string]int{"4242": 2, "declined": 3} {
 		t.Run(card, func(t *testing.T) {
 			workflowtest.Explore(t, workflowtest.Subject{
-				Locks:   "locking-redis",
-				Program: func(_ testing.TB, dir string) workflowtest.Program { return order(dir, GuardOrder, Order{ID: "o", Card: card}) },
+				Locks: "locking-redis",
+				Program: func(_ testing.TB, dir string) workflowtest.Program {
+					return order(dir, GuardOrder, Order{ID: "o", Card: card})
+				},
 				Check: func(t testing.TB, _ string, err error) {
 					if stock.Left() != left || errors.Is(err, errDeclined) != (card == "declined") {
 						t.Errorf("%d pieces left; %v", stock.Left(), err)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,48 +23,41 @@ const redisVariable = "LOCKSTEP_TEST_REDIS"
 // onDisk is a world that outlives its processes: a file, and a server.
 func onDisk(_ testing.TB, dir string) workflowtest.World {
 	return workflowtest.World{
-		Node:      "shop-1",
-		OpenStore: func() (store.Store, error) { return storesqlite.Open(filepath.Join(dir, "executions.db"), storesqlite.Config{}) },
-		NewLocks:  func() driver.Queuer { return lockredis.New(lockredis.Config{RedisURL: os.Getenv(redisVariable)}) },
+		Node: "shop-1",
+		OpenStore: func() (store.Store, error) {
+			return storesqlite.Open(filepath.Join(dir, "executions.db"), storesqlite.Config{})
+		},
+		NewLocks: func() driver.Queuer { return lockredis.New(lockredis.Config{RedisURL: os.Getenv(redisVariable)}) },
 	}
 }
 
-// keptStock is a warehouse that outlives its process in a file.
+// withRedis starts the server, unless a process before has.
+func withRedis(t *testing.T) {
+	t.Helper()
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // processes need not wait for reports of races at their end
+	if os.Getenv(redisVariable) == "" {
+		t.Setenv(redisVariable, redistest.Start(t).URL())
+	}
+}
+
+// keptStock is a warehouse that outlives its process.
 func keptStock(t testing.TB, dir string) *warehouse {
-	w := &warehouse{left: 3, made: map[string]Reservation{}}
-	file := filepath.Join(dir, "stock.json")
-	var kept struct {
+	kept := struct {
 		Left  int
 		Token locking.Token
 		Made  map[string]Reservation
-	}
-	switch data, err := os.ReadFile(file); {
-	case err == nil:
-		if err := json.Unmarshal(data, &kept); err != nil {
-			t.Fatal(err)
-		}
-		w.left, w.token, w.made = kept.Left, kept.Token, kept.Made
-	case !errors.Is(err, fs.ErrNotExist):
-		t.Fatal(err)
-	}
+	}{Left: 3, Made: map[string]Reservation{}}
+	save := workflowtest.Kept(t, dir, "stock", &kept)
+	w := &warehouse{left: kept.Left, token: kept.Token, made: kept.Made}
 	w.changed = func() {
 		kept.Left, kept.Token, kept.Made = w.left, w.token, w.made
-		data, err := json.Marshal(kept)
-		if err == nil {
-			err = os.WriteFile(file+".new", data, 0o600)
-		}
-		if err = errors.Join(err, os.Rename(file+".new", file)); err != nil {
-			panic(err)
-		}
+		save()
 	}
 	return w
 }
 
 func TestStockIsRightWhereverTheProcessOfAnOrderIsKilled(t *testing.T) {
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // processes need not wait for reports of races at their end
-	if os.Getenv(redisVariable) == "" {
-		t.Setenv(redisVariable, redistest.Start(t).URL())
-	}
+	withRedis(t)
 	for name, flow := range map[string]*workflow.Workflow[Order, Receipt]{"one after the other": PlaceOrder, "guarded": GuardOrder} {
 		for card, left := range map[string]int{"4242": 2, "declined": 3} {
 			t.Run(name+", "+card, func(t *testing.T) {
