@@ -68,6 +68,11 @@ histories: setup ## Judge long histories of locks in trouble: make histories ARG
 	@$(GO) test -race -timeout 2h -v -run 'TestHistories' ./internal/lockhistory ./locking/lockmem
 	@$(GO) test -race -timeout 2h -v -run 'TestHistories' ./locking/lockredis -args $(ARGS)
 
+.PHONY: test-faults
+test-faults: setup ## Kill a process under load 200 times, and those of the examples at each of their points: make test-faults ARGS="-kills=1000 -seed=1"
+	@$(GO) test -race -timeout 2h -v -run '^TestExecutionsWhoseProcess' ./internal/faults -args -kills=200 $(ARGS)
+	@LOCKSTEP_CRASH_EVERY=1 $(GO) test -race -timeout 1h -run 'Killed|Dies' ./workflow/workflowtest ./examples/...
+
 .PHONY: sim
 sim: ## Make many histories of engines in trouble: make sim ARGS="-seeds=100000 -for=1h -first=1"
 	@$(GO) test -race -timeout 0 -v -run '^TestSimulation$$' ./internal/simulation -args -seeds=100000 -for=10m $(ARGS)

@@ -54,6 +54,11 @@ func (c *Context) Attempt() int { return c.attempt.Number }
 // least once.
 func (c *Context) IdempotencyKey() string { return c.attempt.IdempotencyKey() }
 
+// InvokeKey is the idempotency key of the step's invoke, in its compensation too. A
+// compensation whose outcome is [Unknown] has no undo data: what its invoke may have done
+// is known by this key alone.
+func (c *Context) InvokeKey() string { return c.attempt.KeyOf(runctx.Invoke) }
+
 // Outcome says in a compensation how the invoke ended. In an invoke it is empty.
 func (c *Context) Outcome() Outcome { return Outcome(c.attempt.Outcome) }
 
@@ -74,7 +79,8 @@ func (c *Context) Logger() *slog.Logger {
 type Outcome string
 
 // The outcomes that a compensation can meet. Unknown is that of an attempt which
-// could not be awaited, or whose process died: its effect may be there or not.
+// could not be awaited, or whose process died: its effect may be there or not, and its
+// undo data is that of an attempt before, or the zero value: see [Context.InvokeKey].
 const (
 	Succeeded = Outcome(runctx.Succeeded)
 	Failed    = Outcome(runctx.Failed)

@@ -182,6 +182,9 @@ func TestI1IdempotencyKeyIsStableOverAttemptsAndDiffersByPhase(t *testing.T) {
 		return "", errBoom
 	}, steps.Undo(func(ctx *steps.Context, _ string) error {
 		keys["compensate"] = append(keys["compensate"], ctx.IdempotencyKey())
+		if ctx.InvokeKey() != keys["invoke"][0] {
+			t.Errorf("its compensation takes %q for the key of the invoke, which had %q", ctx.InvokeKey(), keys["invoke"])
+		}
 		if ctx.Attempt() < 3 {
 			return errBoom
 		}

@@ -21,10 +21,27 @@ import (
 	"github.com/lockstep-dev/lockstep/workflow"
 )
 
-// Stock is a service of the application. Fx makes it; steps resolve it.
-type Stock struct{ left map[string]int }
+// Stock is a service of the application. Fx makes it; steps resolve it. What is taken twice
+// under one key is taken once: a step whose process dies is begun again.
+type Stock struct {
+	left  map[string]int
+	taken map[string]int // by key: what was left then
 
-func newStock() *Stock { return &Stock{left: map[string]int{"prod_123": 3}} }
+	changed func() // is told of each change, before it is answered; nil is nobody
+}
+
+func newStock() *Stock { return &Stock{left: map[string]int{"prod_123": 3}, taken: map[string]int{}} }
+
+func (s *Stock) take(product, key string) int {
+	if _, again := s.taken[key]; !again {
+		s.left[product]--
+		s.taken[key] = s.left[product]
+		if s.changed != nil {
+			s.changed()
+		}
+	}
+	return s.taken[key]
+}
 
 var stockKey = container.NewKey[*Stock]("stock")
 
@@ -38,8 +55,7 @@ var take = steps.New("take", func(ctx *steps.Context, product string) (int, erro
 		return 0, err
 	}
 	return locking.Do(ctx, locks, locking.Keys(product), func(context.Context) (int, error) {
-		stock.left[product]--
-		return stock.left[product], nil
+		return stock.take(product, ctx.IdempotencyKey()), nil
 	})
 })
 

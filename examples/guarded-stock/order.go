@@ -41,8 +41,8 @@ const patience = time.Minute
 func placeOrder(guarded bool) *workflow.Workflow[Order, Reservation] {
 	reserve := steps.NewReversible("reserve", func(ctx *steps.Context, in Order) (Reservation, Reservation, error) {
 		r := Reservation{in.Product, 1}
-		err := onProduct(ctx, guarded, in.Product, func(ctx context.Context, s shelf) error {
-			ok, err := change(ctx, s, in.Product, 1)
+		err := onProduct(ctx, guarded, in.Product, func(lock context.Context, s shelf) error {
+			ok, err := change(lock, s, in.Product, 1, ctx.IdempotencyKey())
 			if err == nil && !ok {
 				err = steps.Permanent(errSoldOut)
 			}
@@ -50,8 +50,11 @@ func placeOrder(guarded bool) *workflow.Workflow[Order, Reservation] {
 		})
 		return r, r, err
 	}, func(ctx *steps.Context, r Reservation) error {
-		return onProduct(ctx, guarded, r.Product, func(ctx context.Context, s shelf) error {
-			_, err := change(ctx, s, r.Product, -r.Pieces)
+		if r.Pieces == 0 {
+			return nil // its process died before it took any, and then they were sold out
+		}
+		return onProduct(ctx, guarded, r.Product, func(lock context.Context, s shelf) error {
+			_, err := change(lock, s, r.Product, -r.Pieces, ctx.IdempotencyKey())
 			return err
 		})
 	}, steps.CompensateOnlyDone())

@@ -54,6 +54,8 @@ type shop struct {
 	orders map[string]Order
 	tokens map[string]locking.Token // the highest one seen
 	paid   map[string]int           // by idempotency key
+
+	changed func() // is told of each change, before it is answered; nil is nobody
 }
 
 func newShop(o Order) *shop {
@@ -89,6 +91,7 @@ func (s *shop) save(o Order, token locking.Token) error {
 		return errStale
 	}
 	s.tokens[o.ID], s.orders[o.ID] = token, o
+	s.tell()
 	return nil
 }
 
@@ -100,7 +103,14 @@ func (s *shop) payBack(r Refund, key string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.paid[key] = r.Amount
+	s.tell()
 	return nil
+}
+
+func (s *shop) tell() {
+	if s.changed != nil {
+		s.changed()
+	}
 }
 
 func (s *shop) paidBack() (sum int) {

@@ -26,7 +26,10 @@ var reserve = steps.NewReversible("reserve-stock",
 		r, err := stock.Reserve(lock.Context(), in, ctx.IdempotencyKey(), lock.Token("prod_123"))
 		return r, r.ID, steps.KeepUndo(err) // nil stays nil; on an error the undo beside it is kept
 	},
-	func(ctx *steps.Context, reservationID string) error { return stock.Cancel(ctx, reservationID) })
+	func(ctx *steps.Context, reservationID string) error {
+		// A process that died while it reserved has left no id, but perhaps a reservation, under its key.
+		return stock.Cancel(ctx, reservationID, ctx.InvokeKey())
+	})
 
 // Most steps need less: undo data defaults to the output.
 var charge = steps.New("charge", doCharge, steps.Undo(refund))

@@ -38,6 +38,8 @@ type warehouse struct {
 	token locking.Token
 	made  map[string]Reservation
 	at    string // where it is; tests have many
+
+	changed func() // is told of each change, before it is answered; nil is nobody
 }
 
 // Reserve sets one piece aside.
@@ -59,20 +61,28 @@ func (w *warehouse) Reserve(ctx context.Context, in Order, key string, token loc
 	}
 	w.left--
 	w.made[key] = Reservation{ID: "res-" + in.ID}
+	w.tell()
 	return w.made[key], nil
 }
 
-// Cancel undoes a reservation, if there is one of that id.
-func (w *warehouse) Cancel(_ context.Context, id string) error {
+// Cancel undoes a reservation, if there is one of that id, or that was made under the key.
+func (w *warehouse) Cancel(_ context.Context, id, key string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key, r := range w.made {
-		if r.ID == id {
-			delete(w.made, key)
+	for k, r := range w.made {
+		if r.ID == id || k == key {
+			delete(w.made, k)
 			w.left++
 		}
 	}
+	w.tell()
 	return nil
+}
+
+func (w *warehouse) tell() {
+	if w.changed != nil {
+		w.changed()
+	}
 }
 
 // Left is how many pieces there are.

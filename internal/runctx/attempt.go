@@ -54,11 +54,14 @@ var keyEscaper = strings.NewReplacer("%", "%25", ":", "%3A")
 // IdempotencyKey is equal for all attempts of this phase of this step, and differs from
 // that of every other: it joins its parts so that no two sets of them run together,
 // whatever bytes they hold. Outside executions it is empty.
-func (a *Attempt) IdempotencyKey() string {
+func (a *Attempt) IdempotencyKey() string { return a.KeyOf(a.Phase) }
+
+// KeyOf is the idempotency key of a phase of this attempt's step.
+func (a *Attempt) KeyOf(phase Phase) string {
 	if a.Place == "" {
 		return ""
 	}
-	return keyEscaper.Replace(a.Workflow) + ":" + keyEscaper.Replace(a.ExecutionID) + ":" + keyEscaper.Replace(a.Place) + ":" + string(a.Phase)
+	return keyEscaper.Replace(a.Workflow) + ":" + keyEscaper.Replace(a.ExecutionID) + ":" + keyEscaper.Replace(a.Place) + ":" + string(phase)
 }
 
 type attemptKey struct{}

@@ -36,7 +36,7 @@ type runner func(name string, test func(t *testing.T)) (ok bool)
 // for. History says how many of its points were reached. It answers how many histories of
 // one point have reached that.
 func (s *Subject) points(run runner, history func(t *testing.T, points ...int) (reached int)) (n int) {
-	for first := 1; ; first++ {
+	for first := 1; ; first += max(s.Every, 1) {
 		reached, leftOut, ok := made(run, history, fmt.Sprintf("point %d", first), first)
 		if !ok || reached < 1 {
 			return n // what follows would most often fail alike

@@ -200,3 +200,22 @@ func TestHistoriesThatAreNamedAreMadeThoughThoseBeforeAreLeftOut(t *testing.T) {
 		t.Errorf("%d of %q, want 1 of %q", n, got, want)
 	}
 }
+
+func TestOneInSoManyPointsIsExplored(t *testing.T) {
+	var got []string
+	all := func(name string, test func(t *testing.T)) bool {
+		got = append(got, name)
+		test(t)
+		return true
+	}
+	s := Subject{Every: 3}
+	s.points(all, func(_ *testing.T, points ...int) (reached int) {
+		if points[0] < 9 {
+			reached = 1
+		}
+		return reached
+	})
+	if want := []string{"point 1", "point 4", "point 7", "point 10"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -2,6 +2,8 @@ package workflowtest
 
 import (
 	"context"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,6 +32,10 @@ type Subject struct {
 	Locks string
 	// Twice has the next process die as well, at each of its points in turn.
 	Twice bool
+	// Every has one in so many points explored, from the first on, where all of them would
+	// take too long; zero is each. Where the environment has LOCKSTEP_CRASH_EVERY, that
+	// number takes its place.
+	Every int
 	// Lease is that of the engines; zero is [DefaultLease].
 	Lease time.Duration
 	// Patience bounds what one process may take; zero is half a minute.
@@ -58,7 +64,14 @@ type World struct {
 	Node string
 }
 
+// everyVariable takes the place of [Subject.Every].
+const everyVariable = "LOCKSTEP_CRASH_EVERY"
+
 func (s *Subject) setDefaults() {
+	if every, err := strconv.Atoi(os.Getenv(everyVariable)); err == nil {
+		s.Every = every
+	}
+	s.Every = max(s.Every, 1)
 	if s.Lease == 0 {
 		s.Lease = DefaultLease
 	}

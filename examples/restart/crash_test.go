@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/internal/redistest"
+	"github.com/lockstep-dev/lockstep/locking/driver"
+	"github.com/lockstep-dev/lockstep/locking/lockredis"
+	"github.com/lockstep-dev/lockstep/store"
+	"github.com/lockstep-dev/lockstep/store/storesqlite"
+	"github.com/lockstep-dev/lockstep/workflow"
+	"github.com/lockstep-dev/lockstep/workflow/workflowtest"
+)
+
+// redisVariable tells processes of the server that they share with those before them.
+const redisVariable = "LOCKSTEP_TEST_REDIS"
+
+// onDisk is a world that outlives its processes: a file, and a server.
+func onDisk(_ testing.TB, dir string) workflowtest.World {
+	return workflowtest.World{
+		Node: "shop-1",
+		OpenStore: func() (store.Store, error) {
+			return storesqlite.Open(filepath.Join(dir, "executions.db"), storesqlite.Config{})
+		},
+		NewLocks: func() driver.Queuer { return lockredis.New(lockredis.Config{RedisURL: os.Getenv(redisVariable)}) },
+	}
+}
+
+// withRedis starts the server, unless a process before has.
+func withRedis(t *testing.T) {
+	t.Helper()
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // processes need not wait for reports of races at their end
+	if os.Getenv(redisVariable) == "" {
+		t.Setenv(redisVariable, redistest.Start(t).URL())
+	}
+}
+
+// delivered is what a process does.
+func delivered(t testing.TB, dir string) workflowtest.Program {
+	return workflowtest.Program{
+		Workflows: workflow.Set{deliver},
+		Run: func(ctx context.Context, e *workflow.Engine) error {
+			result, err := workflow.Run(ctx, e, deliver, "order-1", workflow.WithExecutionID("order-1"))
+			if want := "order-1, charged, packed, sent, thanked for"; err == nil && result != want {
+				t.Errorf("%q, want %q", result, want)
+			}
+			return err
+		},
+	}
+}
+
+func wantDelivered(t testing.TB, _ string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnOrderIsDeliveredWhereverItsProcessDies(t *testing.T) {
+	workflowtest.Explore(t, workflowtest.Subject{Program: delivered, Check: wantDelivered})
+}
+
+func TestAnOrderIsDeliveredWhereverItsProcessIsKilled(t *testing.T) {
+	withRedis(t)
+	before := takes
+	takes = time.Millisecond
+	defer func() { takes = before }()
+	workflowtest.ExploreKilled(t, workflowtest.Subject{World: onDisk, Every: 3, Program: delivered, Check: wantDelivered})
+}
