@@ -108,14 +108,15 @@ func (w *writer) join(group []*job, waited *bool) []*job {
 
 // gather waits for callers that are on their way: who was answered together comes back
 // together, and to commit without the last of them would have those wait for two commits.
-// It waits for about as many as are missing, and no longer than a part of what a commit
-// takes.
+// It waits for about as many as are missing, and no longer than a commit takes: that much
+// later at most is a call answered whose companions stay away, and if they do, the next
+// group waits for fewer.
 func (w *writer) gather(missing int) {
 	if missing <= 0 {
 		return
 	}
 	if w.s.expect(missing) {
-		w.patience.Reset(min(w.lastTook/gatherPart, gatherMost))
+		w.patience.Reset(min(w.lastTook, gatherMost))
 		select {
 		case <-w.s.wake: // they are there
 		case <-w.patience.C:
@@ -126,10 +127,8 @@ func (w *writer) gather(missing int) {
 	w.s.expect(1)
 }
 
-const (
-	gatherPart = 4
-	gatherMost = 2 * time.Millisecond
-)
+// gatherMost bounds that where the disk is slow.
+const gatherMost = 2 * time.Millisecond
 
 // expect has the writer be woken by as many calls as that, and answers whether there are
 // fewer.
