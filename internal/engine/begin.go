@@ -121,8 +121,9 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	x := &b.create
 	b.created = true
 	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
-	if x.State.Finished() && !x.Unsettled {
-		x.Owner = store.Instance{} // nobody drives it any more
+	rests := generated && len(commands) == 0 && r.sleepsLong() && r.mayRest()
+	if rests || x.State.Finished() && !x.Unsettled {
+		x.Owner = store.Instance{} // nobody drives it any more, or yet
 	}
 	if r.e.base.Err() != nil { // what it was asked before may have had its answer late
 		return fmt.Errorf("workflow: create %s: %w", r.key, context.Cause(r.e.base))
@@ -133,6 +134,11 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	}
 	if existing != nil {
 		return r.join(existing)
+	}
+	if rests && x.Owner.None() {
+		r.gone()
+		r.drop() // no goroutine has ever had it
+		return nil
 	}
 	if r.s.State.Finished() {
 		r.e.waits.tell(r.key)

@@ -196,7 +196,10 @@ type begun struct{}
 func (begun) handle(r *Run) error {
 	commands := r.commands
 	r.commands = commands[:0]
-	return r.after(commands)
+	if err := r.after(commands); err != nil || r.over || len(commands) > 0 || !r.sleepsLong() {
+		return err
+	}
+	return r.rest()
 }
 
 // woke is mail: something is due.

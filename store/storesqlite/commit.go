@@ -157,7 +157,7 @@ func (s *Store) Commit(ctx context.Context, writes []store.Write) []error {
 		list[i] = job{gone: ctx.Err, run: func(w *writer) error { return w.make(&writes[i]) }, wait: &wait}
 		jobs[i] = &list[i]
 	}
-	s.doAll(ctx, jobs)
+	s.doAll(ctx, jobs, false)
 	for i := range list {
 		errs[i] = list[i].err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,14 +28,23 @@ type job struct {
 // counts; after that the call is answered within the time that a commit takes: what it was
 // given is in use as long.
 func (s *Store) do(ctx context.Context, run func(w *writer) error) error {
+	return s.doOne(ctx, run, false)
+}
+
+// doFirst is do for a call that waits for none before it.
+func (s *Store) doFirst(ctx context.Context, run func(w *writer) error) error {
+	return s.doOne(ctx, run, true)
+}
+
+func (s *Store) doOne(ctx context.Context, run func(w *writer) error, first bool) error {
 	var wait sync.WaitGroup
 	j := job{gone: ctx.Err, run: run, wait: &wait}
-	s.doAll(ctx, []*job{&j})
+	s.doAll(ctx, []*job{&j}, first)
 	return j.err
 }
 
-func (s *Store) doAll(ctx context.Context, jobs []*job) {
-	if err := s.enqueue(ctx, jobs); err != nil {
+func (s *Store) doAll(ctx context.Context, jobs []*job, first bool) {
+	if err := s.enqueue(ctx, jobs, first); err != nil {
 		for _, j := range jobs {
 			j.err = err
 		}
@@ -52,7 +62,7 @@ func (s *Store) doAll(ctx context.Context, jobs []*job) {
 	stop()
 }
 
-func (s *Store) enqueue(ctx context.Context, jobs []*job) error {
+func (s *Store) enqueue(ctx context.Context, jobs []*job, first bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -65,7 +75,11 @@ func (s *Store) enqueue(ctx context.Context, jobs []*job) error {
 		return ErrReadOnly
 	}
 	jobs[0].wait.Add(len(jobs))
-	s.queue = append(s.queue, jobs...)
+	if first {
+		s.queue = slices.Insert(s.queue, 0, jobs...)
+	} else {
+		s.queue = append(s.queue, jobs...)
+	}
 	if len(s.queue) >= s.wakeAt {
 		s.rouse()
 	}
