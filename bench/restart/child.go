@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/pprof"
+	"sync"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/container"
@@ -31,6 +33,8 @@ type order struct {
 	Probes  int
 	// Takes is how long a body takes.
 	Takes time.Duration
+	// Profile is the file for the child's CPU profile; empty is none.
+	Profile string
 	// Spawned is when the child was started.
 	Spawned time.Time
 }
@@ -54,7 +58,21 @@ func Child(ctx context.Context, out io.Writer) error {
 	if !ok {
 		return fmt.Errorf("there is no role %q", o.Role)
 	}
-	return role(ctx, &o, json.NewEncoder(out).Encode)
+	say := json.NewEncoder(out).Encode
+	if o.Profile == "" {
+		return role(ctx, &o, say)
+	}
+	f, err := os.Create(o.Profile + "." + o.Role)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	// It may be killed once it has told what it has to tell.
+	over := sync.OnceValue(func() error { pprof.StopCPUProfile(); return f.Close() })
+	err = role(ctx, &o, func(v any) error { return errors.Join(over(), say(v)) })
+	return errors.Join(err, over())
 }
 
 // process is a child, as its parent sees it.

@@ -29,7 +29,10 @@ type Config struct {
 	// on a disk: elsewhere nothing is waited for.
 	Folder string
 	// Slack multiplies what the budgets allow.
-	Slack    float64
+	Slack float64
+	// Profile is where the CPU profiles of the processes go, each with its role at the end;
+	// empty is nowhere.
+	Profile  string
 	Progress io.Writer
 }
 

@@ -47,7 +47,7 @@ const (
 func runSleeping(ctx context.Context, cfg *Config, r *Report) error {
 	row := &SleepingRow{}
 	err := cfg.inFolder(func(dir string) error {
-		o := order{Role: "sleep", File: filepath.Join(dir, "executions.db"), Count: cfg.Sleeping, Callers: cfg.Callers, Probes: cfg.Probes}
+		o := order{Role: "sleep", File: filepath.Join(dir, "executions.db"), Count: cfg.Sleeping, Callers: cfg.Callers, Probes: cfg.Probes, Profile: cfg.Profile}
 		cfg.tell("%d executions that sleep", o.Count)
 		p, err := spawn(ctx, o)
 		if err != nil {

@@ -64,7 +64,7 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 func (how ending) measure(ctx context.Context, cfg *Config, count int) (row UnfinishedRow, err error) {
 	return row, cfg.inFolder(func(dir string) error {
-		o := order{Role: "leave", File: filepath.Join(dir, "executions.db"), Count: count, Callers: cfg.Callers, Takes: how.takes}
+		o := order{Role: "leave", File: filepath.Join(dir, "executions.db"), Count: count, Callers: cfg.Callers, Takes: how.takes, Profile: cfg.Profile}
 		cfg.tell("%d executions, unfinished when their process is %s", count, how.name)
 		p, err := spawn(ctx, o)
 		if err != nil {

@@ -135,6 +135,10 @@ func (c *claiming) named(keys []store.Key) error {
 // there is room for it.
 func (c *claiming) waiting() error {
 	for len(c.taken) < c.limit {
+		more, err := c.w.approach()
+		if err != nil {
+			return err
+		}
 		found, err := c.longest(holdingOfPlan)
 		if err != nil {
 			return err
@@ -143,7 +147,7 @@ func (c *claiming) waiting() error {
 			if found, err = c.longest(readyOfPlan); err != nil {
 				return err
 			}
-			if !found && len(c.w.moving) == 0 {
+			if !found && len(c.w.moving) == 0 && !more {
 				return nil
 			}
 		}

@@ -67,7 +67,7 @@ func (w *writer) add(x *store.Snapshot) (added bool, err error) {
 	rows, err := w.conn.exec(insertExecution, e.seq, x.ID, workflow, plan, x.RunUID, x.Codec, input, bytesValue(x.InputHash),
 		boolValue(x.Generated), timeBytes(x.CreatedAt), timeValue(x.Deadline), parentValue(x.Parent),
 		numberOf(owner), int64(1), int64(1), string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt),
-		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires), boolValue(h.Holding))
+		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires), boolValue(h.Holding), e.laterValue())
 	if rows == 0 || err != nil {
 		return false, err
 	}
@@ -225,7 +225,7 @@ func (w *writer) change(e *entry, wr *store.Write) error {
 // advances says that only what [writer.advance] writes has changed.
 func (e *entry) advances(before *entry) bool {
 	h, b := &e.head, &before.head
-	return e.owner == before.owner && e.claim == before.claim && e.ready.Equal(before.ready) && e.expires.Equal(before.expires) &&
+	return e.owner == before.owner && e.claim == before.claim && e.ready.Equal(before.ready) && e.later == before.later && e.expires.Equal(before.expires) &&
 		!e.large && e.short == nil && !before.large && before.short == nil && e.takes == before.takes && e.released == before.released &&
 		h.State == b.State && h.Unsettled == b.Unsettled && h.Holding == b.Holding &&
 		h.CancelledAt.Equal(b.CancelledAt) && h.FinishedAt.Equal(b.FinishedAt) && h.ForgetAt.Equal(b.ForgetAt)

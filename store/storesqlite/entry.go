@@ -27,6 +27,7 @@ type entry struct {
 
 	released bool
 	ready    time.Time // from when on it may be claimed; zero while it may not be
+	later    int64     // or the second in which that is looked at again; zero for what is not far away
 	expires  time.Time // when it is deleted; zero while there is something to do for it
 	takes    uint64    // how often one of its tasks was taken
 	claim    uint64    // what it was claimed by, unless it was written since; zero is none
@@ -89,7 +90,7 @@ func (w *writer) settle(e *entry) {
 		w.expiry = e.expires
 	}
 	before := e.ready
-	e.ready = time.Time{}
+	e.ready, e.later = time.Time{}, 0
 	if !e.active() || e.owner.drives() {
 		return
 	}
@@ -104,7 +105,7 @@ func (w *writer) settle(e *entry) {
 	switch {
 	case e.ready.IsZero(): // until there is a message
 	case e.ready.After(now):
-		w.due(e.ready)
+		w.postpone(e, now)
 	default:
 		w.note(notice{Notice: store.Notice{Claimable: true}})
 	}
@@ -154,7 +155,7 @@ func (w *writer) read(key store.Key) (e *entry, err error) {
 				FinishedAt: asTime(row[14]), ForgetAt: asTime(row[15]), Frames: uint32(asInt(row[17])), Holding: asBool(row[25]),
 			},
 			short: asBytes(row[16]), released: asBool(row[18]), ready: asTime(row[19]), expires: asTime(row[20]), takes: asNumber(row[21]),
-			claim: asNumber(row[22]), unclean: asBool(row[23]), largeInput: asText(row[24]) == "integer",
+			claim: asNumber(row[22]), unclean: asBool(row[23]), largeInput: asText(row[24]) == "integer", later: asInt(row[26]),
 		}
 		_, e.large = row[16].(int64)
 		return nil
@@ -196,7 +197,7 @@ func (w *writer) save(e *entry) error {
 		numberOf(l.owner), numberValue(l.epoch), numberValue(l.revision), numberValue(l.id),
 		string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt), timeValue(h.FinishedAt), timeValue(h.ForgetAt),
 		e.output(), int64(h.Frames), boolValue(e.released), timeValue(e.ready), timeValue(e.expires), numberValue(e.takes),
-		claim, boolValue(e.unclean), boolValue(h.Holding), e.seq)
+		claim, boolValue(e.unclean), boolValue(h.Holding), e.laterValue(), e.seq)
 	return err
 }
 

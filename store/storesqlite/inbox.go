@@ -31,9 +31,9 @@ func (w *writer) deliver(e *entry, m store.Message) error {
 		w.note(notice{Notice: store.Notice{Message: e.Key}, only: e.owner.Instance})
 		return nil
 	}
-	ready := e.ready
+	ready, later := e.ready, e.later
 	w.settle(e)
-	if e.ready.Equal(ready) {
+	if e.ready.Equal(ready) && e.later == later {
 		return nil
 	}
 	return w.save(e)

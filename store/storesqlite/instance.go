@@ -246,9 +246,9 @@ func (w *writer) step(m *move) error {
 		if m.of.state == ended {
 			e.owner, e.released, e.claim = nil, true, 0
 		}
-		before := e.ready
+		ready, later := e.ready, e.later
 		w.settle(e)
-		if e.ready.Equal(before) && m.of.state != ended {
+		if e.ready.Equal(ready) && e.later == later && m.of.state != ended {
 			continue
 		}
 		if err := w.save(e); err != nil {

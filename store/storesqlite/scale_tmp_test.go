@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 	"runtime/pprof"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/lockstep-dev/lockstep/store"
@@ -93,6 +95,11 @@ func TestTmpSleepers(t *testing.T) {
 	wg.Wait()
 	d := time.Since(now)
 	st, _ := os.Stat(s.path)
-	io, _ := os.ReadFile("/proc/self/io")
-	t.Logf("%s: %s, %.0f/s, commits %d, in commit %s, file %d MiB\n%s", os.Getenv("DUE"), d, float64(n)/d.Seconds(), s.w.commits, committing, st.Size()>>20, io)
+	var ru syscall.Rusage
+	syscall.Getrusage(0, &ru)
+	var io struct{ w int64 }
+	b, _ := os.ReadFile("/proc/self/io")
+	for _, l := range strings.Split(string(b), "\n") { fmt.Sscanf(l, "write_bytes: %d", &io.w) }
+	t.Logf("CPU %.1f us each, %d bytes written each", float64(ru.Utime.Nano()+ru.Stime.Nano())/1000/float64(n), io.w/int64(n))
+	t.Logf("%s: %s, %.0f/s, commits %d, in commit %s, file %d MiB", os.Getenv("DUE"), d, float64(n)/d.Seconds(), s.w.commits, committing, st.Size()>>20)
 }

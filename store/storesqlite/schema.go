@@ -60,6 +60,10 @@ CREATE INDEX tasks_doer ON tasks (doer) WHERE doer IS NOT NULL;
 ALTER TABLE executions ADD COLUMN holding INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX executions_holding ON executions (owner) WHERE holding = 1;
 CREATE INDEX executions_holding_ready ON executions (plan, ready) WHERE holding = 1 AND ready IS NOT NULL;
+`, `
+-- later: in which second it is to be looked at again whose time is far away; ready is NULL until then.
+ALTER TABLE executions ADD COLUMN later INTEGER;
+CREATE INDEX executions_later ON executions (later) WHERE later IS NOT NULL;
 `}
 
 // statement is one that connections keep.
@@ -85,6 +89,7 @@ const (
 	keyOfExecution
 	advanceExecution
 	setExecution
+	setReady
 	deleteExecution
 	lastExecution
 	ownedAfter
@@ -93,6 +98,8 @@ const (
 	readyOfPlan
 	holdingOfPlan
 	readyLater
+	nearBy
+	firstLater
 	claimedBy
 	expired
 	firstExpiry
@@ -170,17 +177,18 @@ var texts = [statements]string{
 	plansOfWorkflow: `SELECT plan FROM plans WHERE workflow = (SELECT workflow FROM workflows WHERE name = ?)`,
 
 	insertExecution: `INSERT INTO executions (seq, name, workflow, plan, run, codec, input, hash, generated, created, deadline, parent,
-		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, takes, unclean)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+		owner, epoch, revision, state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, holding, later, takes, unclean)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
 		ON CONFLICT (name, workflow) DO NOTHING`,
 	findExecution: `SELECT seq, plan, run, owner, epoch, revision, last_owner, last_epoch, last_revision, last_id,
-		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding
+		state, due, unsettled, cancelled, finished, forget, output, frames, released, ready, expires, takes, claim, unclean, typeof(input), holding, later
 		FROM executions WHERE name = ? AND workflow = ?`,
 	keyOfExecution:   `SELECT workflow, name FROM executions WHERE seq = ?`,
 	advanceExecution: `UPDATE executions SET revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?, due = ?, frames = ? WHERE seq = ?`,
 	setExecution: `UPDATE executions SET owner = ?, epoch = ?, revision = ?, last_owner = ?, last_epoch = ?, last_revision = ?, last_id = ?,
 		state = ?, due = ?, unsettled = ?, cancelled = ?, finished = ?, forget = ?, output = ?, frames = ?,
-		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ? WHERE seq = ?`,
+		released = ?, ready = ?, expires = ?, takes = ?, claim = ?, unclean = ?, holding = ?, later = ? WHERE seq = ?`,
+	setReady:        `UPDATE executions SET ready = ?, later = ? WHERE seq = ?`,
 	deleteExecution: `DELETE FROM executions WHERE seq = ?`,
 	lastExecution:   `SELECT ifnull(max(seq), 0) FROM executions`,
 	ownedAfter:      `SELECT seq FROM executions WHERE owner = ? AND seq > ? ORDER BY seq LIMIT ?`,
@@ -189,6 +197,8 @@ var texts = [statements]string{
 	readyOfPlan:     `SELECT seq, ready FROM executions WHERE plan = ? AND ready <= ? ORDER BY ready LIMIT ?`,
 	holdingOfPlan:   `SELECT seq, ready FROM executions INDEXED BY executions_holding_ready WHERE plan = ? AND ready <= ? AND holding = 1 ORDER BY ready LIMIT ?`,
 	readyLater:      `SELECT ready FROM executions WHERE plan = ? AND ready > ? ORDER BY ready LIMIT 1`,
+	nearBy:          `SELECT seq FROM executions WHERE later <= ? ORDER BY later, seq LIMIT ?`,
+	firstLater:      `SELECT later FROM executions WHERE later IS NOT NULL ORDER BY later LIMIT 1`,
 	claimedBy:       `SELECT seq FROM executions WHERE claim = ? AND owner = ? ORDER BY seq`,
 	expired:         `SELECT seq FROM executions WHERE expires <= ? ORDER BY expires LIMIT ?`,
 	firstExpiry:     `SELECT expires FROM executions WHERE expires IS NOT NULL ORDER BY expires LIMIT 1`,

@@ -22,7 +22,7 @@ type Config struct {
 	// Readers is how many calls read side by side; zero is 4. Writes are made one after
 	// the other.
 	Readers int
-	// MostInGroup bounds how many calls are committed together; zero is 256. A call waits
+	// MostInGroup bounds how many calls are committed together; zero is 1024. A call waits
 	// for those of its group.
 	MostInGroup int
 }
@@ -137,7 +137,7 @@ func newStore(path string, cfg Config) *Store {
 		cfg.Readers = 4
 	}
 	if cfg.MostInGroup <= 0 {
-		cfg.MostInGroup = 256
+		cfg.MostInGroup = 1024
 	}
 	return &Store{
 		path: path, cfg: cfg, readers: make(chan *conn, cfg.Readers),

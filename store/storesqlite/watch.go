@@ -193,6 +193,13 @@ func (w *writer) lookAhead() error {
 			return err
 		}
 	}
+	err := w.conn.query(firstLater, func(row []driver.Value) error {
+		w.due(time.Unix(asInt(row[0]), 0))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	for _, i := range w.leased {
 		w.due(i.until)
 	}
@@ -221,6 +228,9 @@ func (w *writer) ring() error {
 		return nil
 	}
 	if err := w.lapse(); err != nil {
+		return err
+	}
+	if _, err := w.approach(); err != nil {
 		return err
 	}
 	now := timeBytes(time.Now())

@@ -235,11 +235,7 @@ func (s *Store) write() {
 			return
 		case <-s.wake:
 		case <-w.alarm.C:
-			w.group([]*job{w.own((*writer).ring)})
-			if w.alarmAt.IsZero() && s.watch.any() { // it has failed; the next call shows why
-				w.due(time.Now().Add(time.Second))
-				w.setAlarm()
-			}
+			w.rung()
 		}
 		for {
 			w.gather()
@@ -248,7 +244,21 @@ func (s *Store) write() {
 			}
 			w.group(group)
 			clear(group)
+			select {
+			case <-w.alarm.C: // what is due does not wait until there are no calls
+				w.rung()
+			default:
+			}
 		}
+	}
+}
+
+// rung does what the alarm has rung for.
+func (w *writer) rung() {
+	w.group([]*job{w.own((*writer).ring)})
+	if w.alarmAt.IsZero() && w.s.watch.any() { // it has failed; the next call shows why
+		w.due(time.Now().Add(time.Second))
+		w.setAlarm()
 	}
 }
 

@@ -45,6 +45,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	only := flags.String("only", "", "run these parts only, separated by commas: "+strings.Join(restart.Parts(), ", "))
 	folder := flags.String("folder", "", "keep the file in this `folder`, which should be on a disk")
 	jsonFile := flags.String("json", "", "write the report to this `file`, too")
+	profile := flags.String("cpuprofile", "", "write CPU profiles to files whose names begin with this `path`")
+	sleeping := flags.Int("sleeping", 0, "how many executions sleep (1000000)")
+	unfinished := flags.Int("unfinished", 0, "how many executions are left unfinished (100000)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -58,7 +61,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if *only != "" {
 		cfg.Only = strings.Split(*only, ",")
 	}
-	cfg.Folder, cfg.Progress = *folder, progress
+	if *sleeping > 0 {
+		cfg.Sleeping = *sleeping
+	}
+	if *unfinished > 0 {
+		cfg.Unfinished = *unfinished
+	}
+	cfg.Folder, cfg.Profile, cfg.Progress = *folder, *profile, progress
 	report, err := restart.Run(ctx, cfg)
 	if err != nil {
 		return err
