@@ -177,6 +177,8 @@ type Claim struct {
 	Plans []PlanID
 	// Keys, where there are any, are what is asked for, and nothing else.
 	Keys []Key
+	// Holders asks for what holds locks, and nothing else, where there are no Keys.
+	Holders bool
 	// Predecessors says that every other incarnation of the instance's node, which has
 	// a name, is known to have ended. A store may end their leases.
 	Predecessors bool

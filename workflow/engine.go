@@ -27,6 +27,7 @@ const (
 	DefaultMaxIDBytes    = 1 << 10
 	DefaultRetention     = 24 * time.Hour
 	DefaultMaxUnfetched  = 100_000
+	DefaultMaxClaimed    = 1000
 	unfetchedRetention   = 10 * time.Minute
 )
 
@@ -62,11 +63,20 @@ type Config struct {
 	CancelGrace time.Duration
 	// RestAfter is how long an execution stays in this process's memory that waits for a
 	// time, a child or a message, and at which nothing happens; one that comes to a sleep
-	// that is longer is let go at once, unless it begins with that. The store then gives
-	// it to whichever engine asks when its time or the message has come. What holds or
-	// wants a lock stays with its engine, as does what a caller here waits for, and
-	// everything on a store that is not durable. Zero is [DefaultRestAfter].
+	// that is longer is let go at once. The store then gives it to whichever engine asks
+	// when its time or the message has come. What holds or wants a lock stays with its
+	// engine, as does what a caller here waits for, and everything on a store that is not
+	// durable. Zero is [DefaultRestAfter].
 	RestAfter time.Duration
+	// MaxClaimed is how many executions may be at work here that the engine goes on with
+	// because nobody drives them: those that a process has left which died, and those whose
+	// time or message has come. While there are as many it takes on no more, and they wait
+	// in the store: what is kept there may be far more than fits into memory. What waits for
+	// a time, a lock, a child or a message is not at work. Nobody waits behind the bound who
+	// holds locks, or whom a caller here waits for; and when nothing has come on for half a
+	// lease, a hundred more are taken on. Executions that are started here are not bounded.
+	// Zero is [DefaultMaxClaimed].
+	MaxClaimed int
 	// Retention is how long a finished execution is kept whose id the caller gave;
 	// zero is [DefaultRetention]. A failed one is kept for good.
 	Retention time.Duration
@@ -120,7 +130,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 			return nil, &ConfigError{field, d.String(), "zero or more"}
 		}
 	}
-	for field, n := range map[string]int{"MaxInputBytes": cfg.MaxInputBytes, "MaxIDBytes": cfg.MaxIDBytes, "MaxUnfetched": cfg.MaxUnfetched} {
+	for field, n := range map[string]int{"MaxInputBytes": cfg.MaxInputBytes, "MaxIDBytes": cfg.MaxIDBytes, "MaxUnfetched": cfg.MaxUnfetched, "MaxClaimed": cfg.MaxClaimed} {
 		if n < 0 {
 			return nil, &ConfigError{field, strconv.Itoa(n), "zero or more"}
 		}
@@ -134,7 +144,7 @@ func NewEngine(cfg Config) (*Engine, error) {
 	return &Engine{
 		inner: engine.New(engine.Config{
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
-			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace, RestAfter: cfg.RestAfter,
+			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace, RestAfter: cfg.RestAfter, MaxClaimed: cfg.MaxClaimed,
 			Keeper:    &keeper{container: cfg.Container, shared: info.Shared && !cfg.AllowLocalLocks, alone: info.Durable && !info.Shared},
 			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention, MostGenerated: cfg.MaxUnfetched},
 		}),
@@ -158,6 +168,7 @@ func (cfg *Config) setDefaults() {
 	setDefault(&cfg.RestAfter, DefaultRestAfter)
 	setDefault(&cfg.Retention, DefaultRetention)
 	setDefault(&cfg.MaxUnfetched, DefaultMaxUnfetched)
+	setDefault(&cfg.MaxClaimed, DefaultMaxClaimed)
 	setDefault(&cfg.MaxInputBytes, DefaultMaxInputBytes)
 	setDefault(&cfg.MaxIDBytes, DefaultMaxIDBytes)
 }

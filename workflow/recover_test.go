@@ -85,6 +85,7 @@ type instances struct {
 	locks *locking.Service // all of them use it
 
 	node   string // of each
+	most   int    // that each may have at work of what it claims
 	shared bool
 }
 
@@ -103,7 +104,7 @@ func (s *instances) start() (*workflow.Engine, *mortal) {
 	m := &mortal{Store: s.store, shared: s.shared}
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, s.locks)
-	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, AllowLocalLocks: true})
+	e, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, MaxClaimed: s.most, AllowLocalLocks: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -149,6 +149,7 @@ func TestConfigThatCannotBeIsNamed(t *testing.T) {
 		"MaxInputBytes": {Store: storemem.New(), MaxInputBytes: -1},
 		"MaxIDBytes":    {Store: storemem.New(), MaxIDBytes: -1},
 		"MaxUnfetched":  {Store: storemem.New(), MaxUnfetched: -1},
+		"MaxClaimed":    {Store: storemem.New(), MaxClaimed: -1},
 	} {
 		_, err := workflow.NewEngine(cfg)
 		if e, ok := errors.AsType[*workflow.ConfigError](err); !ok || e.Field != field {

@@ -87,20 +87,125 @@ func TestGuardThatWasLeftKeepsNobodyFromResting(t *testing.T) {
 	})
 }
 
-func TestExecutionThatBeginsWithALongSleepHasTimeForItsCaller(t *testing.T) {
+// sleepsFirst is a workflow that begins with a sleep of an hour.
+func sleepsFirst(j *journal) *workflow.Workflow[string, string] {
+	return workflow.New("w", func(b builder, in value) value {
+		workflow.Sleep(b, time.Hour)
+		return workflow.Do(b, doing(j, "a"), in)
+	})
+}
+
+func TestExecutionThatBeginsWithALongSleepIsLetGoAtOnceAndItsHandleWaitsForItsEnd(t *testing.T) {
+	for name, opts := range map[string][]workflow.RunOption{"with an id of its own": nil, "with the caller's": {workflow.WithExecutionID("y")}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var j journal
+				r := rest(t, sleepsFirst(&j))
+				h := beginOn(t, r.engine, r.w, "-", opts...)
+				r.id = h.ID()
+				r.wantOwner(false)
+				began := time.Now()
+				if out, err := h.Wait(t.Context()); out != "-a" || err != nil {
+					t.Errorf("%q, %v", out, err)
+				}
+				if d := time.Since(began); d != time.Hour {
+					t.Errorf("it took %s", d)
+				}
+			})
+		})
+	}
+}
+
+func TestExecutionThatBeginsWithALongSleepStaysForTheCallerThatWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var j journal
-		r := rest(t, workflow.New("w", func(b builder, in value) value {
-			workflow.Sleep(b, time.Hour)
-			return workflow.Do(b, doing(&j, "a"), in)
-		}))
-		time.Sleep(workflow.DefaultRestAfter - time.Nanosecond)
-		r.wantOwner(true) // who has begun it may be about to wait for it
-		time.Sleep(time.Nanosecond)
-		r.wantOwner(false)
-		time.Sleep(time.Hour)
-		r.wantEnd("-a", nil)
+		s := newInstances(t, sleepsFirst(&j))
+		e, _ := s.start()
+		w, _ := s.set[0].(*workflow.Workflow[string, string])
+		r := &resting{t, s.store, e, w, "x"}
+		done := make(chan error, 1)
+		go func() {
+			_, err := workflow.Run(t.Context(), e, w, "-", workflow.WithExecutionID("x"))
+			done <- err
+		}()
+		r.wantOwner(true)
+		time.Sleep(time.Hour - time.Nanosecond)
+		r.wantOwner(true)
+		wants(t, <-done)
 	})
+}
+
+// writes counts the writes that a store is asked for, and has its creations fail.
+type writes struct {
+	store.Store
+
+	commits, creates atomic.Int32
+	create           func(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error)
+}
+
+func (s *writes) Commit(ctx context.Context, list []store.Write) []error {
+	s.commits.Add(int32(len(list)))
+	return s.Store.Commit(ctx, list)
+}
+
+func (s *writes) Create(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+	s.creates.Add(1)
+	if s.create != nil {
+		return s.create(ctx, x)
+	}
+	return s.Store.Create(ctx, x)
+}
+
+func TestALongSleepThatAnExecutionBeginsWithIsPartOfItsCreation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		w := &writes{}
+		r := restOn(t, func(s store.Store) store.Store { w.Store = s; return w }, sleepsFirst(&j))
+		w.commits.Store(0)
+		h := beginOn(t, r.engine, r.w, "-")
+		time.Sleep(time.Hour - time.Second)
+		if n := w.commits.Load(); n != 0 {
+			t.Errorf("%d writes besides, want none", n)
+		}
+		if out, err := h.Wait(t.Context()); out != "-a" || err != nil {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
+}
+
+// An execution without an owner may be through, and forgotten, when its creation is asked
+// for again.
+func TestI1CreationOfWhatSleepsIsNotRepeatedWhenItsTimeMayHaveCome(t *testing.T) {
+	for name, c := range map[string]struct {
+		answered time.Duration
+		creates  int32
+	}{"long before": {time.Minute, 3}, "near it": {50 * time.Minute, 2}, "after it was forgotten": {2 * time.Hour, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var j journal
+				w := &writes{}
+				r := restOn(t, func(s store.Store) store.Store { w.Store = s; return w }, sleepsFirst(&j))
+				var lost atomic.Bool
+				w.create = func(ctx context.Context, x *store.Snapshot) (*store.Snapshot, error) {
+					existing, err := w.Store.Create(ctx, x)
+					if !lost.Swap(true) {
+						time.Sleep(c.answered)
+						return nil, errBoom
+					}
+					return existing, err
+				}
+				_, err := workflow.Start(t.Context(), r.engine, r.w, "-")
+				if n := w.creates.Load(); n != c.creates || (err != nil) != (c.creates == 2) {
+					t.Errorf("%d calls, %v", n, err)
+				}
+				time.Sleep(3 * time.Hour)
+				synctest.Wait()
+				if n := j.count("do a(-)"); n != 2 { // this one, and that of restOn
+					t.Errorf("its step was made %d times, want once", n-1)
+				}
+			})
+		})
+	}
 }
 
 // slowPost is a store that takes messages only when something has happened.

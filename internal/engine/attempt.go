@@ -50,6 +50,7 @@ func (r *Run) launch(c machine.StartAttempt) {
 	if r.e.base.Err() != nil {
 		return // an engine that stops starts nothing more
 	}
+	r.enlist()
 	step, phase := r.plan.Nodes[c.Place.Node].Step, runctx.Phase(c.Phase)
 	key := r.s.PlaceKey(c.Place)
 	f := r.flights.fresh()

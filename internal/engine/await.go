@@ -125,6 +125,9 @@ func (e *Engine) AwaitEnd(ctx context.Context, key store.Key) (End, error) {
 // lookForEnd looks once, and then waits until it is worth while to look again.
 func (e *Engine) lookForEnd(ctx context.Context, key store.Key, soon *time.Duration) (end End, over bool, err error) {
 	pause := lookAgain
+	if e.Find(key) == nil && e.wanted(key) {
+		e.lookForWork()
+	}
 	n := e.waits.listen(key)
 	defer e.waits.leave(key, n)
 	x, err := e.cfg.Store.Load(ctx, key)

@@ -121,21 +121,27 @@ func (r *Run) create(ctx context.Context, o Order, generated bool) error {
 	x := &b.create
 	b.created = true
 	*x = store.Snapshot{Identity: id, Fence: r.s.Fence, Head: r.s.Head, Cells: r.s.FlushIn(&b.cells)}
+	// Nobody else can have begun one with an id that was just made: it needs no owner whom
+	// the store would refuse to begin it once more. Nor can anybody claim it before its time.
 	rests := generated && len(commands) == 0 && r.sleepsLong() && r.mayRest()
+	var until time.Time
+	if rests {
+		until = now.Add(x.DueAt.Sub(now) / 2)
+	}
 	if rests || x.State.Finished() && !x.Unsettled {
 		x.Owner = store.Instance{} // nobody drives it any more, or yet
 	}
 	if r.e.base.Err() != nil { // what it was asked before may have had its answer late
 		return fmt.Errorf("workflow: create %s: %w", r.key, context.Cause(r.e.base))
 	}
-	existing, err := r.e.insert(ctx, x)
+	existing, err := r.e.insert(ctx, x, until)
 	if err != nil {
 		return fmt.Errorf("workflow: create %s: %w", r.key, err)
 	}
 	if existing != nil {
 		return r.join(existing)
 	}
-	if rests && x.Owner.None() {
+	if rests {
 		r.gone()
 		r.drop() // no goroutine has ever had it
 		return nil

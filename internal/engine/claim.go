@@ -9,7 +9,7 @@ import (
 	"github.com/lockstep-dev/lockstep/store"
 )
 
-// claimBatch is how many executions are claimed at once.
+// claimBatch is how many executions are claimed at once, at most.
 const claimBatch = 100
 
 // claimWhatIsLeft claims executions that nobody drives: when the store says that there
@@ -25,6 +25,7 @@ func (e *Engine) claimWhatIsLeft() {
 			return
 		case <-tick.C:
 			e.lookForMessages()
+			e.crowded()
 		case <-e.claims:
 		}
 	}
@@ -69,40 +70,56 @@ func (e *Engine) claim() (more bool) {
 		return false
 	}
 	if keys := e.doubtful(); len(keys) > 0 {
-		if _, answered := e.take(keys); answered {
+		if _, answered := e.take(store.Claim{Keys: keys, Limit: claimBatch}); answered {
 			e.doubted(keys)
 		}
 	}
-	n, _ := e.take(nil)
-	return n == claimBatch
+	room := e.atWork.room()
+	if room == 0 { // what holds locks has others wait for them
+		got, _ := e.take(store.Claim{Holders: true, Limit: claimBatch})
+		return len(got) == claimBatch
+	}
+	got, _ := e.take(store.Claim{Limit: room})
+	if len(got) < room {
+		return false
+	}
+	return got[room-1].Holding || e.atWork.room() > 0 // those that hold locks came first
 }
 
-// take claims executions, those with the keys where there are any, and goes on with
-// them. It says how many there were, and whether the store has answered.
-func (e *Engine) take(keys []store.Key) (n int, answered bool) {
-	got, err := e.ask(e.life, keys)
+// crowded claims some executions although there is no room, where nothing has left since
+// the last time: what is at work may wait for one of them in ways that nobody sees, or for
+// long.
+func (e *Engine) crowded() {
+	if e.atWork.stalled() {
+		e.take(store.Claim{Limit: claimBatch})
+	}
+}
+
+// take claims executions, and goes on with them. It returns them, and says whether the
+// store has answered.
+func (e *Engine) take(c store.Claim) (got []store.Claimed, answered bool) {
+	got, err := e.ask(e.life, c)
 	if err != nil {
 		if e.life.Err() == nil {
 			e.cfg.Logger.Warn("workflow: could not look for executions that nobody drives; trying again", "error", err)
 		}
-		return 0, false
+		return nil, false
 	}
 	for i := range got {
 		if r := e.adopt(got[i]); r != nil {
 			r.post(adopted{unclean: got[i].Unclean})
 		}
 	}
-	return len(got), true
+	return got, true
 }
 
-// ask claims executions, those with the keys where there are any. After an error the next
-// claim has the same ID, and returns what this one may have claimed.
-func (e *Engine) ask(ctx context.Context, keys []store.Key) ([]store.Claimed, error) {
-	plans := make([]store.PlanID, 0, len(e.cfg.Plans))
+// ask claims executions. After an error the next claim has the same ID, and returns what
+// this one may have claimed.
+func (e *Engine) ask(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
 	for _, p := range e.cfg.Plans {
-		plans = append(plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
+		c.Plans = append(c.Plans, store.PlanID{Workflow: p.Name, Fingerprint: p.Fingerprint})
 	}
-	c := store.Claim{Instance: e.me, ID: e.claimID, Plans: plans, Keys: keys, Predecessors: e.succeeds && e.claimID == 1, Limit: claimBatch}
+	c.Instance, c.ID, c.Predecessors = e.me, e.claimID, e.succeeds && e.claimID == 1
 	got, err := e.cfg.Store.Claim(ctx, c)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrInstance) && !errors.Is(err, store.ErrClosed) {
 		got, err = e.cfg.Store.Claim(ctx, c) // its answer may have been lost
@@ -123,7 +140,7 @@ func (e *Engine) adopt(c store.Claimed) *Run {
 		return nil
 	}
 	r := newRun(e, p, c.Key)
-	r.s, r.inbox, r.claimed = state, c.Inbox, true
+	r.s, r.inbox, r.claimed, r.taken = state, c.Inbox, true, true
 	if !r.admit() {
 		return nil
 	}
@@ -143,6 +160,7 @@ func (r *Run) admit() bool {
 		e.mu.Unlock()
 		return false // the lease's end lets it go
 	}
+	r.enlist()
 	e.ended.Add(1)
 	e.runs[r.key] = r
 	e.mu.Unlock()

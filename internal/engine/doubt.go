@@ -66,15 +66,11 @@ func (e *Engine) doubted(keys []store.Key) {
 // insert has the store create an execution, and asks again when there is no answer. One
 // that may be there, and that nobody was told of, is in doubt.
 //
-// What nobody is to own is new to the store, or its creation would have to be refused to
-// an engine without a lease. Where it may be there already, and others through with it, it
-// is asked for as this engine's: it stays nobody's if it is there.
-func (e *Engine) insert(ctx context.Context, x *store.Snapshot) (existing *store.Snapshot, err error) {
+// It asks no more after a time, unless that is zero: others may have been through with the
+// execution by then, and have let it go.
+func (e *Engine) insert(ctx context.Context, x *store.Snapshot, until time.Time) (existing *store.Snapshot, err error) {
 	pause := commitPause
 	for attempt := 1; ; attempt++ {
-		if attempt > 1 && !x.State.Finished() {
-			x.Owner = e.me
-		}
 		existing, err = e.cfg.Store.Create(ctx, x)
 		switch {
 		case err == nil, errors.Is(err, store.ErrClosed):
@@ -82,7 +78,7 @@ func (e *Engine) insert(ctx context.Context, x *store.Snapshot) (existing *store
 		case errors.Is(err, store.ErrInstance): // and never will have one again
 			e.loseLease(err)
 			return nil, fmt.Errorf("%w: %w", ErrLostLease, err)
-		case attempt == commitAttempts, ctx.Err() != nil, e.base.Err() != nil:
+		case attempt == commitAttempts, ctx.Err() != nil, e.base.Err() != nil, !until.IsZero() && time.Now().After(until):
 			e.doubt(x.Key)
 			return nil, err
 		}

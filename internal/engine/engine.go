@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -61,8 +62,11 @@ type Config struct {
 	// RestAfter is how long an execution stays here at which nothing happens; zero is
 	// for as long as it is this engine's.
 	RestAfter time.Duration
-	Retention Retention
-	Keeper    Keeper // nil: the engine runs no guards
+	// MaxClaimed bounds how many executions are at work here that were claimed; zero is
+	// without a bound.
+	MaxClaimed int
+	Retention  Retention
+	Keeper     Keeper // nil: the engine runs no guards
 }
 
 // Retention says how long finished executions are kept.
@@ -87,6 +91,7 @@ type Engine struct {
 	waits     waiters
 	tickets   tickets
 	senders   senders
+	atWork    atWork
 	unfetched unfetched
 	deafen    func() // ends what the keeper tells
 
@@ -135,6 +140,9 @@ func New(cfg Config) *Engine {
 	e.succeeds = named && e.info.Durable && !e.info.Shared
 	if cfg.Codec != nil {
 		e.hashed = []byte(cfg.Codec.Name() + "\x00")
+	}
+	if e.atWork.most = int64(cfg.MaxClaimed); cfg.MaxClaimed == 0 {
+		e.atWork.most = math.MaxInt64
 	}
 	e.timers = newTimers()
 	e.turns.e = e

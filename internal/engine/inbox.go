@@ -178,6 +178,7 @@ func (e *Engine) Send(ctx context.Context, key store.Key, ev store.Event) error 
 	case r != nil:
 		r.post(sent{u})
 	case free: // the message wakes it, here or elsewhere
+		e.wanted(key)
 		e.lookForWork()
 		elsewhere := time.AfterFunc(lookAgain, func() { e.senders.tell(u, nil) })
 		defer elsewhere.Stop()

@@ -86,7 +86,7 @@ func (e *Engine) restore(ctx context.Context) (resume func(), err error) {
 	b := &barrier{missing: map[*Run]bool{}, all: make(chan struct{})}
 	var post []func()
 	for more := true; more; {
-		got, err := e.ask(ctx, nil)
+		got, err := e.ask(ctx, store.Claim{Holders: true, Limit: claimBatch})
 		if err != nil {
 			return nil, fmt.Errorf("look for executions that hold locks: %w", err)
 		}
@@ -98,7 +98,7 @@ func (e *Engine) restore(ctx context.Context) (resume func(), err error) {
 			b.missing[r] = slices.ContainsFunc(r.s.Holds(), func(h store.Hold) bool { return e.cfg.Keeper.Local(h.Provider) })
 			post = append(post, func() { r.post(adopted{got[i].Unclean, b}) })
 		}
-		more = len(got) == claimBatch && got[len(got)-1].Holding
+		more = len(got) == claimBatch
 	}
 	maps.DeleteFunc(b.missing, func(_ *Run, waited bool) bool { return !waited })
 	if len(b.missing) == 0 {

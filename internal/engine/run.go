@@ -42,7 +42,10 @@ type Run struct {
 	joined   bool          // it stands for an execution that is there already
 	first    *Run          // the run that drives that one, where it is in this engine
 	over     bool
-	claimed  bool   // and its locks are not taken over yet
+	taken    bool   // it was claimed
+	working  bool   // and is counted among those that are at work
+	inLine   int    // how many of its attempts are in the line of turns
+	claimed  bool   // its locks are not taken over yet
 	held     []mail // what has come since
 	writes   uint64
 	scopes   scopes
@@ -128,6 +131,9 @@ func (r *Run) work() {
 	for {
 		r.mu.Lock()
 		if len(r.mail) == 0 {
+			if next == nil {
+				r.atRest()
+			}
 			r.busy = false
 			over := r.over
 			r.mu.Unlock()
@@ -413,6 +419,7 @@ func (r *Run) obey(commands []machine.Command) {
 				r.cancelFlight(f, cancelCause(c.Cause))
 			}
 		case machine.AwaitTurn:
+			r.inLine++
 			r.e.turns.ask(r, c)
 		case machine.Finish:
 		}

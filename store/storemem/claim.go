@@ -47,6 +47,7 @@ type claiming struct {
 	now   time.Time
 	limit int
 	plans []*plan
+	only  bool // what holds locks
 	rec   *claimRecord
 	taken []*entry
 }
@@ -75,7 +76,7 @@ func (s *Store) claim(c *store.Claim) ([]store.Claimed, error) {
 	if c.Predecessors {
 		s.endPredecessors(by)
 	}
-	call := claiming{s: s, by: by, now: now, limit: cmp.Or(max(c.Limit, 0), defaultLimit)}
+	call := claiming{s: s, by: by, now: now, limit: cmp.Or(max(c.Limit, 0), defaultLimit), only: c.Holders}
 	for _, id := range c.Plans {
 		if p, ok := s.plans[id]; ok {
 			call.plans = append(call.plans, p)
@@ -136,6 +137,9 @@ func (c *claiming) named(keys []store.Key) {
 // holds locks.
 func (c *claiming) waiting() {
 	for line := range (&plan{}).lines() {
+		if c.only && line > 0 {
+			return
+		}
 		for len(c.taken) < c.limit {
 			next := c.longest(line)
 			if next == nil {

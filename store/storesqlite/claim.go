@@ -18,6 +18,7 @@ type claiming struct {
 	id    uint64
 	limit int
 	plans []int64
+	only  bool // what holds locks
 	taken []*entry
 	// before are those that an earlier call has taken.
 	before map[*entry]bool
@@ -63,7 +64,7 @@ func (w *writer) claim(c *store.Claim) ([]*entry, error) {
 			return nil, err
 		}
 	}
-	call := claiming{w: w, by: by, now: time.Now(), id: c.ID, limit: cmp.Or(max(c.Limit, 0), defaultLimit), before: map[*entry]bool{}}
+	call := claiming{w: w, by: by, now: time.Now(), id: c.ID, limit: cmp.Or(max(c.Limit, 0), defaultLimit), only: c.Holders, before: map[*entry]bool{}}
 	for _, id := range c.Plans {
 		if plan, ok := w.plans[id]; ok && !slices.Contains(call.plans, plan) {
 			call.plans = append(call.plans, plan)
@@ -144,8 +145,13 @@ func (c *claiming) waiting() error {
 			return err
 		}
 		if !found && !c.w.movesHolders() {
-			if found, err = c.longest(readyOfPlan); err != nil {
-				return err
+			if c.only && !more {
+				return nil
+			}
+			if !c.only {
+				if found, err = c.longest(readyOfPlan); err != nil {
+					return err
+				}
 			}
 			if !found && len(c.w.moving) == 0 && !more {
 				return nil
