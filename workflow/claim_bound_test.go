@@ -377,17 +377,18 @@ func TestI8WhenNothingComesOnMoreIsClaimedAlthoughThereIsNoRoom(t *testing.T) {
 				<-came // by ways of its own, for what the engine has not claimed
 				return nil
 			}))
-			needed = inTurnAs("needed", body(&c.journal, "comes", func(ctx *steps.Context) error {
-				if !c.second.Load() {
-					return untilEnd(ctx)
-				}
-				close(came)
-				return nil
-			}))
+			needed = workflow.New("needed", func(b builder, in value) value {
+				workflow.Sleep(b, time.Hour)
+				return workflow.Do(b, body(&c.journal, "comes", func(*steps.Context) error {
+					close(came)
+					return nil
+				}), in)
+			})
 			return workflow.Set{w, needed}
 		})
-		c.beginAll(w, 4)
 		c.beginAll(needed, 1)
+		time.Sleep(time.Hour - time.Second)
+		c.beginAll(w, 4)
 		c.stop()
 		c.wantAtWork(0, 2)
 		time.Sleep(workflow.DefaultLease + time.Second)

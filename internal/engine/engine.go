@@ -273,12 +273,12 @@ func (e *Engine) Forget(ctx context.Context, x *End) {
 		return
 	}
 	e.unfetched.remove(x.Key)
-	e.forget(ctx, x.Identity)
+	e.forget(ctx, x.Key, x.RunUID)
 }
 
-func (e *Engine) forget(ctx context.Context, x *store.Identity) {
-	if err := e.cfg.Store.Forget(ctx, x.Key, x.RunUID); err != nil && !errors.Is(err, store.ErrClosed) {
-		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", x.String(), "error", err)
+func (e *Engine) forget(ctx context.Context, key store.Key, runUID string) {
+	if err := e.cfg.Store.Forget(ctx, key, runUID); err != nil && !errors.Is(err, store.ErrClosed) {
+		e.cfg.Logger.Warn("workflow: could not let a finished execution go; it goes with its retention", "execution", key.String(), "error", err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -14,26 +13,40 @@ import (
 type unfetched struct {
 	// count is how many there are. Who removes one knows that its run has ended, and so
 	// that it was added, if it was.
-	count atomic.Int32
-	mu    sync.Mutex
-	order list.List // of *store.Snapshot
-	byKey map[store.Key]*list.Element
+	count  atomic.Int32
+	mu     sync.Mutex
+	oldest *unfetchedOne
+	latest *unfetchedOne
+	byKey  map[store.Key]*unfetchedOne
+}
+
+// unfetchedOne is as little as can be: there may be a hundred thousand of them.
+type unfetchedOne struct {
+	key           store.Key
+	runUID        string
+	before, after *unfetchedOne
 }
 
 // add returns the oldest when there are more than so many.
-func (u *unfetched) add(x *store.Snapshot, most int) (oldest *store.Snapshot) {
+func (u *unfetched) add(x *unfetchedOne, most int) (oldest *unfetchedOne) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	defer func() { u.count.Store(int32(u.order.Len())) }()
 	if u.byKey == nil {
-		u.byKey = make(map[store.Key]*list.Element)
+		u.byKey = make(map[store.Key]*unfetchedOne)
 	}
-	u.byKey[x.Key] = u.order.PushBack(x)
-	if u.order.Len() <= most {
+	u.byKey[x.key] = x
+	if x.before = u.latest; x.before != nil {
+		x.before.after = x
+	} else {
+		u.oldest = x
+	}
+	u.latest = x
+	u.count.Store(int32(len(u.byKey)))
+	if len(u.byKey) <= most {
 		return nil
 	}
-	oldest, _ = u.order.Remove(u.order.Front()).(*store.Snapshot)
-	delete(u.byKey, oldest.Key)
+	oldest = u.oldest
+	u.drop(oldest)
 	return oldest
 }
 
@@ -43,11 +56,25 @@ func (u *unfetched) remove(key store.Key) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	defer func() { u.count.Store(int32(u.order.Len())) }()
-	if at := u.byKey[key]; at != nil {
-		u.order.Remove(at)
-		delete(u.byKey, key)
+	if x := u.byKey[key]; x != nil {
+		u.drop(x)
 	}
+}
+
+// drop requires mu.
+func (u *unfetched) drop(x *unfetchedOne) {
+	if x.before != nil {
+		x.before.after = x.after
+	} else {
+		u.oldest = x.after
+	}
+	if x.after != nil {
+		x.after.before = x.before
+	} else {
+		u.latest = x.before
+	}
+	delete(u.byKey, x.key)
+	u.count.Store(int32(len(u.byKey)))
 }
 
 // keepUnfetched has the result of a finished execution kept until it is fetched, or
@@ -59,8 +86,12 @@ func (r *Run) keepUnfetched() {
 	if r.waiting.Load() > 0 {
 		return // whoever waits fetches it now
 	}
-	x := &store.Snapshot{Identity: store.Identity{Key: r.key, RunUID: r.s.RunUID, Generated: true}, Head: store.Head{State: r.s.State}}
+	x := &unfetchedOne{key: r.key, runUID: r.s.RunUID}
+	x.key.Workflow = r.plan.Name // which is there in any case
+	if x.runUID == x.key.ID {
+		x.runUID = x.key.ID // once
+	}
 	if oldest := r.e.unfetched.add(x, r.e.cfg.Retention.MostGenerated); oldest != nil {
-		r.e.forget(context.WithoutCancel(r.e.life), &oldest.Identity)
+		r.e.forget(context.WithoutCancel(r.e.life), oldest.key, oldest.runUID)
 	}
 }

@@ -91,6 +91,18 @@ func held(t *testing.T, s *Store) (there <-chan struct{}, let func()) {
 	return arrived, let
 }
 
+// untilQueued waits until so many calls wait for the writer.
+func untilQueued(t *testing.T, s *Store, many int) {
+	t.Helper()
+	bounded := time.Now().Add(20 * time.Second)
+	for s.queued() < many && time.Now().Before(bounded) {
+		time.Sleep(time.Millisecond)
+	}
+	if n := s.queued(); n != many {
+		t.Fatalf("%d calls are queued, want %d", n, many)
+	}
+}
+
 func TestCallsThatComeTogetherAreCommittedTogether(t *testing.T) {
 	t.Parallel()
 	s := opened(t, newPath(t), Config{})
@@ -111,13 +123,7 @@ func TestCallsThatComeTogetherAreCommittedTogether(t *testing.T) {
 			}
 		})
 	}
-	bounded := time.Now().Add(20 * time.Second)
-	for s.queued() < many && time.Now().Before(bounded) {
-		time.Sleep(time.Millisecond)
-	}
-	if n := s.queued(); n != many {
-		t.Fatalf("%d calls are queued, want %d", n, many)
-	}
+	untilQueued(t, s, many)
 	let()
 	calls.Wait()
 	within(t, s, func(w *writer) error {

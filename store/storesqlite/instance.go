@@ -64,9 +64,10 @@ func (w *writer) saveInstance(i *instance) error {
 }
 
 // Heartbeat implements [store.Store]. Leases end by the clock of the machine: they go on
-// while the store is closed.
+// while the store is closed. An instance does not lose its lease because many calls were
+// made before: a heartbeat goes first.
 func (s *Store) Heartbeat(ctx context.Context, id store.Instance, lease time.Duration) error {
-	return s.do(ctx, func(w *writer) error {
+	return s.doFirst(ctx, func(w *writer) error {
 		if id.None() {
 			return store.ErrInstance
 		}

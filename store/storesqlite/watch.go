@@ -143,7 +143,7 @@ func (s *Store) Watch(ctx context.Context, i store.Instance, tell func(store.Not
 	s.watch.begin(w)
 	defer s.watch.end(w)
 	// What falls due was not looked for while nobody listened.
-	if err := s.do(ctx, (*writer).lookAhead); err != nil {
+	if err := s.do(ctx, (*writer).ring); err != nil {
 		return err
 	}
 	var heard []store.Notice
