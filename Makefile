@@ -51,6 +51,10 @@ bench-locks: setup ## Compare the locks on Redis with other libraries: make benc
 bench-engine: ## Measure the workflow engine: make bench-engine ARGS="-json report.json"
 	@cd bench && $(GO) run ./cmd/engine $(ARGS)
 
+.PHONY: bench-restart
+bench-restart: ## Restart on a SQLite file with far more executions than fit into memory: make bench-restart ARGS="-folder /a/disk"
+	@cd bench && $(GO) run ./cmd/restart $(ARGS)
+
 .PHONY: interop
 interop: setup ## Run the tests beside Medusa, a minute of contest among them: make interop ARGS="-contest=5s -run Starves"
 	@cd interop/medusa && $(GO) test -race -v -timeout 600s . -contest=1m $(ARGS)

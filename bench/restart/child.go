@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/pprof"
 	"sync"
 	"time"
@@ -31,8 +32,9 @@ type order struct {
 	Count   int
 	Callers int
 	Probes  int
-	// Takes is how long a body takes.
-	Takes time.Duration
+	// AtWork, Takes, Rest and Away are those of [Config].
+	AtWork            int
+	Takes, Rest, Away time.Duration
 	// Profile is the file for the child's CPU profile; empty is none.
 	Profile string
 	// Spawned is when the child was started.
@@ -70,7 +72,15 @@ func Child(ctx context.Context, out io.Writer) error {
 		return errors.Join(err, f.Close())
 	}
 	// It may be killed once it has told what it has to tell.
-	over := sync.OnceValue(func() error { pprof.StopCPUProfile(); return f.Close() })
+	over := sync.OnceValue(func() error {
+		pprof.StopCPUProfile()
+		runtime.GC()
+		heap, err := os.Create(o.Profile + "." + o.Role + ".heap")
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+		return errors.Join(pprof.WriteHeapProfile(heap), heap.Close(), f.Close())
+	})
 	err = role(ctx, &o, func(v any) error { return errors.Join(over(), say(v)) })
 	return errors.Join(err, over())
 }
@@ -158,7 +168,7 @@ func start(ctx context.Context, o *order, set ...workflow.Definition) (*instance
 	}
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, i.locks)
-	i.Engine, err = workflow.NewEngine(workflow.Config{Store: s, Workflows: set, Logger: log, Container: c, Node: "bench"})
+	i.Engine, err = workflow.NewEngine(workflow.Config{Store: s, Workflows: set, Logger: log, Container: c, Node: "bench", RestAfter: o.Rest, MaxClaimed: o.AtWork})
 	if err == nil {
 		err = i.Start(ctx)
 	}

@@ -10,21 +10,32 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/bench/measure"
+	"github.com/lockstep-dev/lockstep/workflow"
 )
 
 // Config says what is measured, and on how much.
 type Config struct {
 	// Only names the parts to run; none is all.
 	Only []string
-	// Unfinished is how many executions a process leaves behind, Sleeping how many
-	// sleep. Callers is how many start them side by side.
-	Unfinished, Sleeping, Callers int
-	// Probes is how many of those that sleep are watched as they fall due.
-	Probes int
+	// Killed and Stopped are how many executions a process leaves behind, once for each.
+	// AtWork is how many of them the next one may have at work, and Takes how long each then
+	// takes after a stop.
+	Killed, Stopped []int
+	AtWork          int
+	Takes           time.Duration
+	// Sleeping is how many executions sleep, and Probes how many of them are watched as they
+	// fall due. Rest is how long an execution stays in its engine's memory, and Away when
+	// those fall due that the next process watches.
+	Sleeping, Probes int
+	Rest, Away       time.Duration
+	// Callers is how many start executions side by side.
+	Callers int
 	// Folder is where the file is; empty is the system's for temporary files. It should be
 	// on a disk: elsewhere nothing is waited for.
 	Folder string
@@ -38,12 +49,20 @@ type Config struct {
 
 // Full is the configuration that the budgets are judged by.
 func Full() Config {
-	return Config{Unfinished: 100_000, Sleeping: 1_000_000, Callers: 512, Probes: 20, Slack: 1, Progress: io.Discard}
+	return Config{
+		Killed: []int{100_000}, Stopped: []int{25_000, 100_000}, AtWork: workflow.DefaultMaxClaimed, Takes: 250 * time.Millisecond,
+		Sleeping: 1_000_000, Probes: 20, Rest: workflow.DefaultRestAfter, Away: 30 * time.Second,
+		Callers: 1024, Slack: 1, Progress: io.Discard,
+	}
 }
 
 // Quick runs everything for a moment, with budgets that only a fault misses.
 func Quick() Config {
-	return Config{Unfinished: 2_000, Sleeping: 20_000, Callers: 256, Probes: 5, Slack: 3, Progress: io.Discard}
+	return Config{
+		Killed: []int{2_000}, Stopped: []int{2_000}, AtWork: 200, Takes: 50 * time.Millisecond,
+		Sleeping: 20_000, Probes: 3, Rest: 500 * time.Millisecond, Away: 5 * time.Second,
+		Callers: 256, Slack: 3, Progress: io.Discard,
+	}
 }
 
 // Report is what was measured.
@@ -53,8 +72,8 @@ type Report struct {
 	Budgets    []measure.Budget `json:"budgets"`
 }
 
-func (r *Report) budget(cfg *Config, id string, measured, most float64) {
-	r.Budgets = append(r.Budgets, measure.Budget{ID: "restart." + id, Measured: measured, Bound: measure.AtMost, Wants: most * cfg.Slack})
+func (r *Report) budget(id string, measured, most float64) {
+	r.Budgets = append(r.Budgets, measure.Budget{ID: "restart." + id, Measured: measured, Bound: measure.AtMost, Wants: most})
 }
 
 var parts = []struct {
@@ -103,6 +122,14 @@ func (cfg *Config) inFolder(do func(dir string) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	return do(dir)
+}
+
+// order is for a process that has a file in a folder.
+func (cfg *Config) order(role, dir string, count int) order {
+	return order{
+		Role: role, File: filepath.Join(dir, "executions.db"), Count: count, Callers: cfg.Callers, Probes: cfg.Probes,
+		AtWork: cfg.AtWork, Rest: cfg.Rest, Away: cfg.Away, Profile: cfg.Profile,
+	}
 }
 
 func (cfg *Config) tell(format string, args ...any) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -35,19 +34,17 @@ type Late struct {
 	Fresh time.Duration `json:"fresh"`
 }
 
-const (
-	// soon is when those fall due that are watched, for longer than an execution stays in
-	// its engine's memory; apart is the time between two of them.
-	soon  = workflow.DefaultRestAfter + 3*time.Second
-	apart = 200 * time.Millisecond
-	// later is when those fall due that the next process sees.
-	later = 30 * time.Second
-)
+// apart is the time between two that are watched.
+const apart = 200 * time.Millisecond
+
+// soon is when an execution falls due that is started to be watched, and that does not stay
+// in its engine's memory until then.
+func (o *order) soon() time.Duration { return o.Rest + 3*apart }
 
 func runSleeping(ctx context.Context, cfg *Config, r *Report) error {
 	row := &SleepingRow{}
 	err := cfg.inFolder(func(dir string) error {
-		o := order{Role: "sleep", File: filepath.Join(dir, "executions.db"), Count: cfg.Sleeping, Callers: cfg.Callers, Probes: cfg.Probes, Profile: cfg.Profile}
+		o := cfg.order("sleep", dir, cfg.Sleeping)
 		cfg.tell("%d executions that sleep", o.Count)
 		p, err := spawn(ctx, o)
 		if err != nil {
@@ -77,9 +74,9 @@ func runSleeping(ctx context.Context, cfg *Config, r *Report) error {
 	}
 	row.Executions = cfg.Sleeping
 	r.Sleeping = row
-	r.budget(cfg, "sleeping.insert.s", row.Inserted.Seconds(), 60)
-	r.budget(cfg, "sleeping.memory.MiB", max(row.Memory.Most, row.Reopened.Most), 200)
-	r.budget(cfg, "sleeping.late.ms", ms(max(row.Late.Same, row.Late.After, row.Late.Fresh)), 100)
+	r.budget("sleeping.insert.s", row.Inserted.Seconds(), 60*cfg.Slack)
+	r.budget("sleeping.memory.MiB", max(row.Memory.Most, row.Reopened.Most), 200*cfg.Slack)
+	r.budget("sleeping.late.ms", ms(max(row.Late.Same, row.Late.After, row.Late.Fresh)), 100*cfg.Slack)
 	return nil
 }
 
@@ -101,14 +98,14 @@ type alarm chan time.Duration
 func (a alarm) wake(until time.Time) { a <- time.Since(until) }
 
 // most returns by how much the latest of so many was late.
-func (a alarm) most(ctx context.Context, count int) (time.Duration, error) {
+func (a alarm) most(ctx context.Context, o *order) (time.Duration, error) {
 	var all []time.Duration
-	for range count {
+	for range o.Probes {
 		select {
 		case late := <-a:
 			all = append(all, late)
-		case <-time.After(2 * later):
-			return 0, fmt.Errorf("%d of %d have woken", len(all), count)
+		case <-time.After(time.Minute + 2*o.Away):
+			return 0, fmt.Errorf("%d of %d have woken", len(all), o.Probes)
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
@@ -144,13 +141,13 @@ func fallAsleep(ctx context.Context, o *order, say func(any) error) error {
 	}
 	now := time.Now()
 	for i := range o.Probes {
-		for _, due := range []time.Time{now.Add(soon + time.Duration(i)*apart), now.Add(later + time.Duration(i)*apart)} {
+		for _, due := range []time.Time{now.Add(o.soon() + time.Duration(i)*apart), now.Add(o.Away + time.Duration(i)*apart)} {
 			if _, err := workflow.Start(ctx, e.Engine, flow, due); err != nil {
 				return err
 			}
 		}
 	}
-	if row.Late.Same, err = woken.most(ctx, o.Probes); err != nil {
+	if row.Late.Same, err = woken.most(ctx, o); err != nil {
 		return err
 	}
 	if row.Memory, err = resident(); err != nil {
@@ -172,15 +169,15 @@ func wakeUp(ctx context.Context, o *order, say func(any) error) error {
 		return err
 	}
 	row := SleepingRow{Opened: e.opened}
-	if row.Late.After, err = woken.most(ctx, o.Probes); err != nil {
+	if row.Late.After, err = woken.most(ctx, o); err != nil {
 		return err
 	}
 	for i := range o.Probes {
-		if _, err := workflow.Start(ctx, e.Engine, flow, time.Now().Add(soon+time.Duration(i)*apart)); err != nil {
+		if _, err := workflow.Start(ctx, e.Engine, flow, time.Now().Add(o.soon()+time.Duration(i)*apart)); err != nil {
 			return err
 		}
 	}
-	if row.Late.Fresh, err = woken.most(ctx, o.Probes); err != nil {
+	if row.Late.Fresh, err = woken.most(ctx, o); err != nil {
 		return err
 	}
 	if row.Memory, err = resident(); err != nil {

@@ -13,9 +13,9 @@ func (r *Report) Print(out io.Writer) error {
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\t\n", args...) } // Flush tells
 	short := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 	if len(r.Unfinished) > 0 {
-		line("unfinished when their process was\texecutions\topened\tfirst body\tall ended\tVmHWM MiB\tVmRSS MiB")
+		line("unfinished when their process was\texecutions\topened\tfirst body\tall ended\tat once\tVmHWM MiB\tVmRSS MiB")
 		for _, row := range r.Unfinished {
-			line("%s\t%d\t%s\t%s\t%s\t%.0f\t%.0f", row.Left, row.Executions, short(row.Opened), short(row.First), short(row.All), row.Memory.Most, row.Memory.Now)
+			line("%s\t%d\t%s\t%s\t%s\t%d\t%.0f\t%.0f", row.Left, row.Executions, short(row.Opened), short(row.First), short(row.All), row.AtWork, row.Memory.Most, row.Memory.Now)
 		}
 	}
 	if s := r.Sleeping; s != nil {

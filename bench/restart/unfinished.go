@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +23,9 @@ type UnfinishedRow struct {
 	Opened time.Duration `json:"opened"`
 	First  time.Duration `json:"first"`
 	All    time.Duration `json:"all"`
-	Memory Memory        `json:"memory"`
+	// AtWork is how many bodies ran at once, at most.
+	AtWork int    `json:"at_work"`
+	Memory Memory `json:"memory"`
 }
 
 // ending is how a process leaves its executions behind.
@@ -34,29 +35,30 @@ type ending struct {
 	// they are made one at a time. Else its engine is stopped, and they are made side by
 	// side.
 	kill bool
-	// takes is how long a body takes, in a full run.
-	takes time.Duration
 }
 
-var (
-	killed  = ending{"killed", true, 0}
-	stopped = ending{"stopped", false, 250 * time.Millisecond}
-)
+var killed, stopped = ending{"killed", true}, ending{"stopped", false}
 
 func (how ending) run(ctx context.Context, cfg *Config, r *Report) error {
-	var rows []UnfinishedRow
-	for _, count := range []int{cfg.Unfinished / 10, cfg.Unfinished} {
+	var last UnfinishedRow
+	counts := cfg.Stopped
+	if how.kill {
+		counts = cfg.Killed
+	}
+	for _, count := range counts {
 		row, err := how.measure(ctx, cfg, count)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row)
+		r.Unfinished, last = append(r.Unfinished, row), row
 	}
-	r.Unfinished = append(r.Unfinished, rows...)
-	few, all := rows[0], rows[1]
-	r.budget(cfg, how.name+".first.ms", ms(all.First), 1000)
-	// What is at work at once is as much in both.
-	r.budget(cfg, how.name+".memory.to-a-tenth", all.Memory.Most/few.Memory.Most, 1.5)
+	r.budget(how.name+".first.ms", ms(last.First), 1000*cfg.Slack)
+	r.budget(how.name+".memory.MiB", last.Memory.Most, 200*cfg.Slack)
+	most := float64(cfg.AtWork)
+	if how.kill {
+		most = 1
+	}
+	r.budget(how.name+".at-work", float64(last.AtWork), most)
 	return nil
 }
 
@@ -64,7 +66,7 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 func (how ending) measure(ctx context.Context, cfg *Config, count int) (row UnfinishedRow, err error) {
 	return row, cfg.inFolder(func(dir string) error {
-		o := order{Role: "leave", File: filepath.Join(dir, "executions.db"), Count: count, Callers: cfg.Callers, Takes: how.takes, Profile: cfg.Profile}
+		o := cfg.order("leave", dir, count)
 		cfg.tell("%d executions, unfinished when their process is %s", count, how.name)
 		p, err := spawn(ctx, o)
 		if err != nil {
@@ -83,6 +85,9 @@ func (how ending) measure(ctx context.Context, cfg *Config, count int) (row Unfi
 			return err
 		}
 		o.Role = "resume"
+		if !how.kill {
+			o.Takes = cfg.Takes
+		}
 		if p, err = spawn(ctx, o); err != nil {
 			return err
 		}
@@ -139,18 +144,26 @@ func leave(ctx context.Context, o *order, say func(any) error) error {
 // resume is a process that goes on with them.
 func resume(ctx context.Context, o *order, say func(any) error) error {
 	var row UnfinishedRow
-	var first sync.Once
-	var left atomic.Int64
-	left.Store(int64(o.Count))
-	ran := make([]atomic.Int32, o.Count)
+	var mu sync.Mutex
+	left, inside := o.Count, 0
+	ran := make([]int, o.Count)
 	all := make(chan struct{})
 	flow := twoSteps(func(_ *steps.Context, n int) (int, error) {
-		first.Do(func() { row.First = o.since() })
-		if o.Takes > 0 {
-			time.Sleep(o.Takes) // it is a body that takes a while
+		mu.Lock()
+		defer mu.Unlock()
+		if left == o.Count && inside == 0 {
+			row.First = o.since()
 		}
-		ran[n].Add(1)
-		if left.Add(-1) == 0 {
+		inside++
+		row.AtWork = max(row.AtWork, inside)
+		if o.Takes > 0 {
+			mu.Unlock()
+			time.Sleep(o.Takes) // it is a body that takes a while
+			mu.Lock()
+		}
+		inside--
+		ran[n]++
+		if left--; left == 0 {
 			close(all)
 		}
 		return n, nil
@@ -172,8 +185,8 @@ func resume(ctx context.Context, o *order, say func(any) error) error {
 	if row.Memory, err = resident(); err != nil {
 		return err
 	}
-	for n := range ran {
-		if times := ran[n].Load(); times != 1 {
+	for n, times := range ran {
+		if times != 1 {
 			return fmt.Errorf("the second step of execution %d was made %d times after the restart", n, times)
 		}
 	}

@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		cfg.Sleeping = *sleeping
 	}
 	if *unfinished > 0 {
-		cfg.Unfinished = *unfinished
+		cfg.Killed, cfg.Stopped = []int{*unfinished}, []int{*unfinished}
 	}
 	cfg.Folder, cfg.Profile, cfg.Progress = *folder, *profile, progress
 	report, err := restart.Run(ctx, cfg)
