@@ -163,7 +163,7 @@ func (m *model) claim() {
 	c := store.Claim{
 		Instance: m.drawInstance(), ID: m.claims, Predecessors: rapid.IntRange(0, 3).Draw(m.T, "predecessors") == 0,
 		Plans: rapid.SliceOfNDistinct(rapid.SampledFrom(modelPlans), 0, 3, func(p store.PlanID) store.PlanID { return p }).Draw(m.T, "plans"),
-		Limit: rapid.IntRange(1, 8).Draw(m.T, "limit"),
+		Limit: rapid.IntRange(1, 8).Draw(m.T, "limit"), Holders: rapid.IntRange(0, 3).Draw(m.T, "holders alone") == 0,
 	}
 	named := map[string]bool{}
 	if id, ok := m.drawID(); ok && rapid.IntRange(0, 3).Draw(m.T, "by keys") == 0 {
@@ -191,7 +191,7 @@ func (m *model) claim() {
 func (m *model) judge(c store.Claim, named map[string]bool, list []store.Claimed, err error) {
 	var want []string
 	for id, x := range m.x {
-		if (len(c.Keys) == 0 || named[id]) && slices.Contains(c.Plans, x.plan) && m.claimable(x, c, named[id]) {
+		if (len(c.Keys) == 0 && (x.head.Holding || !c.Holders) || named[id]) && slices.Contains(c.Plans, x.plan) && m.claimable(x, c, named[id]) {
 			want = append(want, id)
 		}
 	}

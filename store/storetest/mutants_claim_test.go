@@ -278,6 +278,19 @@ func whichMutants() []mutant {
 			wrap: onHead(func(h *store.Head) { h.Holding = false }),
 		},
 		{
+			name: "who asks for holders gets others too", cases: []string{"HoldersAreAskedForAlone"},
+			wrap: onClaim(func(_ store.Store, c *store.Claim) { c.Holders = false }),
+		},
+		{
+			name: "who asks for holders gets none", cases: []string{"HoldersAreAskedForAlone"},
+			wrap: onClaimed(func(_ store.Store, c store.Claim, list []store.Claimed) []store.Claimed {
+				if c.Holders {
+					return nil
+				}
+				return list
+			}),
+		},
+		{
 			name: "holders are taken from their owners", cases: []string{"HoldersAreLeftAloneLikeOthers"},
 			wrap: onClaim(func(s store.Store, _ *store.Claim) {
 				letAllGo(s, slices.DeleteFunc(everything(s), func(x store.Snapshot) bool { return !x.Holding }))

@@ -87,6 +87,12 @@ func whichCases() []storeCase {
 			run:  holdersAreClaimedFirst,
 		},
 		{
+			name: "HoldersAreAskedForAlone",
+			rule: "a claim of holders returns what holds locks and nothing else, as far as it may be claimed, due or let go or of an instance without a lease",
+			why:  "§4.5: an instance that has no room for more takes these",
+			run:  holdersAreAskedForAlone,
+		},
+		{
 			name: "HoldersAreLeftAloneLikeOthers",
 			rule: "that an execution holds locks does not make it claimable: not while it has an owner, nor before it is due, nor of another plan",
 			why:  "I2: it is a matter of the order",
@@ -185,6 +191,42 @@ func holdersAreClaimedFirst(r *rig) {
 		}
 		return len(want) == 0, fmt.Sprintf("%d of %d holders are missing", len(want), holders)
 	})
+}
+
+func holdersAreAskedForAlone(r *rig) {
+	lost, _ := r.lapsing("lost")
+	for _, holds := range []bool{true, false} {
+		x := func(id string, changes ...func(x *store.Snapshot)) *store.Snapshot {
+			if holds {
+				return r.make("holder "+id, append(changes, holding)...)
+			}
+			return r.make("other "+id, changes...)
+		}
+		r.letGo(x("due"), r.now().Add(-time.Minute))
+		r.letGo(x("later"), r.now().Add(time.Hour))
+		r.release(r.me, x("released"))
+		x("lapsed", ownedBy(lost))
+		x("owned")
+	}
+	r.pass(2 * r.lease())
+	other := r.instance("other")
+	want := []string{"holder due", "holder lapsed", "holder released"}
+	var got []string
+	r.eventually("all holders are claimed", func() (bool, string) {
+		c := r.asking(other)
+		c.Holders = true
+		for _, x := range r.claim(c) {
+			got = append(got, x.ID)
+		}
+		slices.Sort(got)
+		if slices.ContainsFunc(got, func(id string) bool { return !slices.Contains(want, id) }) {
+			r.Fatalf("a claim of holders returned %q", got)
+		}
+		return slices.Equal(got, want), strings.Join(got, ", ")
+	})
+	c := r.asking(other)
+	c.Holders = true
+	r.wantClaimed("when there are no more of them", c)
 }
 
 func claimsReachAll(r *rig) {
