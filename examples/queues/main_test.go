@@ -17,7 +17,7 @@ func TestLabelsArePrintedWhereThePrinterIs(t *testing.T) {
 
 func TestALabelIsPrintedOnceForAKey(t *testing.T) {
 	p := &printer{}
-	if p.print("a", "1") != p.print("a", "1") || p.print("b", "2") != "label of 2" || p.printed() != 2 || p.mostAtOnce() != 1 {
+	if first := p.print("a", "1"); p.print("a", "1") != first || p.print("b", "2") != "label of 2" || p.printed() != 2 || p.mostAtOnce() != 1 {
 		t.Errorf("%+v", p)
 	}
 }

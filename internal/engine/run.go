@@ -132,17 +132,11 @@ func (r *Run) work() {
 		r.mu.Lock()
 		if len(r.mail) == 0 {
 			if next == nil {
-				r.atRest()
-			}
-			r.busy = false
-			over := r.over
-			r.mu.Unlock()
-			if next == nil {
-				if over {
-					r.drop()
-				}
+				r.idle()
 				return
 			}
+			r.busy = false
+			r.mu.Unlock()
 			if !r.take(next.fly()) {
 				return
 			}
@@ -156,6 +150,17 @@ func (r *Run) work() {
 			r.beside(next)
 		}
 		next = r.handle(m)
+	}
+}
+
+// idle ends the work of whoever has the run, and mu.
+func (r *Run) idle() {
+	r.atRest()
+	r.busy = false
+	over := r.over
+	r.mu.Unlock()
+	if over {
+		r.drop()
 	}
 }
 

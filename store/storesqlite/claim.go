@@ -144,18 +144,14 @@ func (c *claiming) waiting() error {
 		if err != nil {
 			return err
 		}
-		if !found && !c.w.movesHolders() {
-			if c.only && !more {
-				return nil
+		holders := found || c.w.movesHolders()
+		if !holders && !c.only {
+			if found, err = c.longest(readyOfPlan); err != nil {
+				return err
 			}
-			if !c.only {
-				if found, err = c.longest(readyOfPlan); err != nil {
-					return err
-				}
-			}
-			if !found && len(c.w.moving) == 0 && !more {
-				return nil
-			}
+		}
+		if !holders && !found && !more && (c.only || len(c.w.moving) == 0) {
+			return nil
 		}
 		if err := c.w.move(); err != nil {
 			return err

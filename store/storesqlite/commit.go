@@ -68,7 +68,8 @@ func (w *writer) add(x *store.Snapshot) (added bool, err error) {
 	rows, err := w.conn.exec(insertExecution, e.seq, x.ID, workflow, plan, x.RunUID, x.Codec, input, bytesValue(x.InputHash),
 		boolValue(x.Generated), timeBytes(x.CreatedAt), timeValue(x.Deadline), parentValue(x.Parent),
 		numberOf(owner), int64(1), int64(1), string(h.State), timeValue(h.DueAt), boolValue(h.Unsettled), timeValue(h.CancelledAt),
-		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires), boolValue(h.Holding), []byte(e.packed), e.laterValue())
+		timeValue(h.FinishedAt), timeValue(h.ForgetAt), e.output(), int64(h.Frames), boolValue(false), timeValue(e.ready), timeValue(e.expires),
+		boolValue(h.Holding), []byte(e.packed), e.laterValue())
 	if rows == 0 || err != nil {
 		return false, err
 	}

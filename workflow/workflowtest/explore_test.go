@@ -79,6 +79,34 @@ func TestWorkflowThatFailsIsUndoneWhereverItsProcessDies(t *testing.T) {
 	})
 }
 
+func onQueue(last func(ctx *steps.Context) error) func(t testing.TB, dir string) workflowtest.Program {
+	return func(t testing.TB, dir string) workflowtest.Program {
+		t.Helper()
+		l := workflowtest.OpenLedger(t, dir)
+		w := workflow.New("order", func(b *workflow.Builder, in workflow.Value[string]) workflow.Value[string] {
+			v := workflow.Do(b, noted(l, "open", succeeds), in)
+			for _, name := range []string{"reserve-1", "reserve-2"} {
+				v = workflow.Do(b, steps.With(noted(l, name, succeeds), steps.Background()), v)
+			}
+			return workflow.Do(b, noted(l, "pay", last), v)
+		})
+		return workflowtest.Program{Workflows: workflow.Set{w}, Run: func(ctx context.Context, e *workflow.Engine) error {
+			_, err := workflow.Run(ctx, e, w, "-", workflow.WithExecutionID("x"))
+			return err
+		}}
+	}
+}
+
+func TestStepsOnQueuesAreDoneWhereverProcessesDie(t *testing.T) {
+	workflowtest.Explore(t, workflowtest.Subject{Program: onQueue(succeeds), Check: wantDone, Twice: true})
+}
+
+func TestStepsOnQueuesAreUndoneWhereverTheirProcessDies(t *testing.T) {
+	workflowtest.Explore(t, workflowtest.Subject{
+		Program: onQueue(func(*steps.Context) error { return steps.Permanent(errBoom) }), Check: wantUndone,
+	})
+}
+
 // A process that takes the locks of a guard over and dies before that is recorded leaves
 // nobody a way to know whether they were held all the time.
 func TestWorkflowIsDoneOrUndoneInWholeWhereverTwoProcessesDie(t *testing.T) {

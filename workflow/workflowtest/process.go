@@ -57,7 +57,7 @@ func (s *Subject) start(tb testing.TB, dir string, w World, d *death) (_ *proces
 		p.program.Register(c)
 	}
 	p.engine, err = workflow.NewEngine(workflow.Config{
-		Node: w.Node, Container: c, Store: &mortalStore{p.store, d}, Workflows: p.program.Workflows, Logger: quiet,
+		Node: w.Node, Container: c, Store: mortal(p.store, d), Workflows: p.program.Workflows, Queues: p.program.Queues, Logger: quiet,
 		Lease: s.Lease, LockLease: lockLeases * s.Lease, CancelGrace: s.Lease / 10, RestAfter: s.Lease,
 	})
 	if err != nil {

@@ -45,6 +45,8 @@ type Subject struct {
 // Program is what a process does. Workflows and Run are required.
 type Program struct {
 	Workflows workflow.Set
+	// Queues are those that the engine serves, as in [workflow.Config].
+	Queues []workflow.Queue
 	// Register registers what steps resolve; nil is nothing. The lock service is there.
 	Register func(c *container.Container)
 	// Run begins what is explored, with ids of its own ([workflow.WithExecutionID]), and
