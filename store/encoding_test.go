@@ -106,7 +106,7 @@ func fullEvent() store.Event {
 		Revision: 1 << 41, At: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC),
 		Task: store.TaskResult{
 			Compensate: true, Ordinal: 1 << 50, Undo: []byte("undo"), Failed: true, Skipped: true, Pauses: true, RetryAfter: 1<<63 - 1,
-			Unknown: true, TimedOut: true, Died: true,
+			Unknown: true, TimedOut: true, Died: true, Run: "run",
 		},
 	}
 }

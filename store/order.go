@@ -27,6 +27,8 @@ type Order struct {
 // TaskResult is what an attempt that was made from a queue came to, beside its output and
 // its failure, which an [Event] has.
 type TaskResult struct {
+	// Run is the execution's RunUID: its key may be that of another one by now.
+	Run        string
 	Compensate bool
 	Ordinal    uint64
 	Undo       []byte
@@ -96,7 +98,7 @@ func DecodeOrder(data []byte) (o Order, err error) {
 }
 
 func (t *TaskResult) none() bool {
-	return !t.Compensate && t.Ordinal == 0 && t.Undo == nil && !t.Failed && !t.Skipped && !t.Pauses && t.RetryAfter == 0 && !t.Unknown && !t.TimedOut && !t.Died
+	return t.Run == "" && !t.Compensate && t.Ordinal == 0 && t.Undo == nil && !t.Failed && !t.Skipped && !t.Pauses && t.RetryAfter == 0 && !t.Unknown && !t.TimedOut && !t.Died
 }
 
 func (t *TaskResult) append(b []byte) []byte {
@@ -109,7 +111,8 @@ func (t *TaskResult) append(b []byte) []byte {
 	b = putUint(b, 7, uint64(max(t.RetryAfter, 0)))
 	b = putBool(b, 8, t.Unknown)
 	b = putBool(b, 9, t.TimedOut)
-	return putBool(b, 10, t.Died)
+	b = putBool(b, 10, t.Died)
+	return putString(b, 11, t.Run)
 }
 
 func readTaskResult(r *reader) (t TaskResult, err error) {
@@ -135,6 +138,8 @@ func readTaskResult(r *reader) (t TaskResult, err error) {
 			t.TimedOut = r.bool()
 		case 10:
 			t.Died = r.bool()
+		case 11:
+			t.Run = r.string()
 		default:
 			r.unknown()
 		}

@@ -195,6 +195,10 @@ type Claimed struct {
 	// Unclean says that another owner before did not let it go: its process may have
 	// died in the midst of something.
 	Unclean bool
+	// Next says that no instance of a third process has used the store between the owner
+	// before and the claiming instance: what the owner's process had in memory alone nobody
+	// else has had since. A store that is shared, or not durable, need not tell.
+	Next bool
 }
 
 // Query selects executions. Its zero value selects all.

@@ -147,12 +147,11 @@ func NewEngine(cfg Config) (*Engine, error) {
 		return nil, &ConfigError{"LockLease", cfg.LockLease.String(), fmt.Sprintf(
 			"at least four times Lease (%s): an execution's locks must outlast the time in which another instance takes it over", cfg.Lease)}
 	}
-	info := cfg.Store.Describe()
 	return &Engine{
 		inner: engine.New(engine.Config{
 			Store: cfg.Store, Codec: cfg.Codec, Container: cfg.Container, Plans: plans, Logger: cfg.Logger,
 			Node: cfg.Node, Lease: cfg.Lease, LockLease: cfg.LockLease, CancelGrace: cfg.CancelGrace, RestAfter: cfg.RestAfter, MaxClaimed: cfg.MaxClaimed,
-			Keeper:    &keeper{container: cfg.Container, shared: info.Shared && !cfg.AllowLocalLocks, alone: info.Durable && !info.Shared},
+			Keeper:    &keeper{container: cfg.Container, shared: cfg.Store.Describe().Shared && !cfg.AllowLocalLocks},
 			Queues:    queues(cfg.Queues),
 			Retention: engine.Retention{Given: cfg.Retention, Generated: unfetchedRetention, MostGenerated: cfg.MaxUnfetched},
 		}),
@@ -190,7 +189,7 @@ func setDefault[T comparable](field *T, value T) {
 
 // Start makes the engine take executions. On a durable store that one process has at a
 // time it first takes the locks again that executions held in memory when the process
-// before died: it returns when all are taken, or ctx has ended. An engine that was stopped,
+// before died: it returns when each is taken or known to be lost, or ctx has ended. An engine that was stopped,
 // or whose start has failed for another reason than its lease, is not started again.
 func (e *Engine) Start(ctx context.Context) error {
 	return e.inner.Start(ctx)

@@ -22,7 +22,6 @@ var ErrProcessLocal = errors.New("workflow: the lock provider protects this proc
 type keeper struct {
 	container *container.Container
 	shared    bool // the store is, and local locks are not allowed
-	alone     bool // no other process has the store, and it outlives this one
 }
 
 var _ engine.Keeper = (*keeper)(nil)
@@ -104,13 +103,19 @@ func (k *keeper) TakeOver(ctx context.Context, holds []store.Hold, as engine.Gen
 		return nil, false, err
 	}
 	taken, stands, err := t.TakeOver(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
-	if k.alone && !stands && err == nil {
-		taken, stands, err = t.Restore(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
-	}
 	if errors.Is(err, locking.ErrLockRevoked) {
 		err = fmt.Errorf("%w: %w", engine.ErrForced, err)
 	}
 	return taken, stands, err
+}
+
+// Restore implements [engine.Keeper].
+func (k *keeper) Restore(ctx context.Context, holds []store.Hold, as engine.Generation, lease, most time.Duration) ([]runctx.Hold, bool, error) {
+	t, err := k.tickets()
+	if err != nil {
+		return nil, false, err
+	}
+	return t.Restore(ctx, holds[0].Provider, driverHolds(holds), driver.Generation(as), lease, most)
 }
 
 // Local implements [engine.Keeper].

@@ -26,6 +26,7 @@ type mortal struct {
 	store.TaskQueue
 
 	shared bool // several processes may have it
+	next   bool // what is claimed nobody else has had since
 	dead   atomic.Bool
 	asleep atomic.Bool // it believes to renew its lease, as a process that was stopped
 }
@@ -54,7 +55,11 @@ func (m *mortal) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, err
 	if m.dead.Load() {
 		return nil, errDead
 	}
-	return m.TaskQueue.Claim(ctx, c)
+	list, err := m.TaskQueue.Claim(ctx, c)
+	for i := range list {
+		list[i].Next = m.next
+	}
+	return list, err
 }
 
 func (m *mortal) Heartbeat(ctx context.Context, i store.Instance, d time.Duration) error {
@@ -102,6 +107,7 @@ type instances struct {
 	store *storemem.Store
 	locks *locking.Service // all of them use it
 
+	next   bool
 	node   string // of each
 	most   int    // that each may have at work of what it claims
 	shared bool
@@ -119,7 +125,7 @@ func newInstances(t *testing.T, set ...workflow.Definition) *instances {
 
 func (s *instances) start(options ...func(cfg *workflow.Config)) (*workflow.Engine, *mortal) {
 	s.t.Helper()
-	m := &mortal{TaskQueue: s.store, shared: s.shared}
+	m := &mortal{TaskQueue: s.store, shared: s.shared, next: s.next}
 	c := container.New()
 	container.MustRegister(c, locking.ServiceKey, s.locks)
 	cfg := workflow.Config{Workflows: s.set, Store: m, CancelGrace: time.Millisecond, Container: c, Logger: quiet, Node: s.node, MaxClaimed: s.most, AllowLocalLocks: true}

@@ -23,7 +23,7 @@ func (s *instances) memoryLost() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = locks.Close(context.Background()) })
-	s.locks = locks
+	s.locks, s.next = locks, true
 }
 
 // holder is a workflow of a guard, within which its process dies once, and which then has
@@ -47,11 +47,15 @@ func holder(name string, dies *atomic.Bool) *workflow.Workflow[string, string] {
 
 func TestLocksInMemoryAreTakenAgainWhereOneProcessHasTheStore(t *testing.T) {
 	for name, c := range map[string]struct {
-		shared bool
-		before func(t *testing.T, locks *locking.Service)
-		want   error
+		shared  bool
+		between bool
+		before  func(t *testing.T, locks *locking.Service)
+		want    error
 	}{
 		"and they go on": {},
+		"unless another process has had the store in between": {
+			between: true, want: workflow.ErrGuardLost,
+		},
 		"unless others have the store, too": {
 			shared: true, want: workflow.ErrGuardLost,
 		},
@@ -79,6 +83,7 @@ func TestLocksInMemoryAreTakenAgainWhereOneProcessHasTheStore(t *testing.T) {
 				kill(t, one, m)
 				dies.Store(false)
 				s.memoryLost()
+				s.next = !c.between
 				if c.before != nil {
 					c.before(t, s.locks)
 				}

@@ -57,6 +57,10 @@ func (k *queueKeeper) TakeOver(context.Context, []store.Hold, Generation, time.D
 	return nil, false, nil
 }
 
+func (k *queueKeeper) Restore(context.Context, []store.Hold, Generation, time.Duration, time.Duration) ([]runctx.Hold, bool, error) {
+	return nil, false, nil
+}
+
 func (k *queueKeeper) Local(string) bool { return false }
 
 func (k *queueKeeper) Free(context.Context, []store.Hold) error { return nil }

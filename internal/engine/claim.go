@@ -208,14 +208,6 @@ func (m adopted) handle(r *Run) error {
 	if r.scopes.root == nil {
 		r.open()
 	}
-	if r.s.State.Finished() {
-		m.barrier.reached(r)
-		r.ready()
-		if err := r.readInbox(); err != nil || !r.s.State.Finished() || r.over {
-			return err
-		}
-		return r.settle()
-	}
 	err := r.takeOver()
 	m.barrier.reached(r)
 	if err != nil {

@@ -22,30 +22,16 @@ type doing struct {
 	step  *plan.Step
 	drop  chan struct{} // closed when the task was dropped
 	gone  sync.Once
+	turn  bool // it has the turn of those that may have killed a process
 	ctx   *runctx.AttemptContext
 	root  *runctx.Scope
 }
 
 // do makes the attempt, and tells what it came to.
 func (d *doing) do() {
-	log := d.s.e.cfg.Logger.With("task", d.t.Held().String())
-	if err := d.read(); err != nil {
-		log.Error("workflow: a task cannot be done: what it says cannot be read", "error", err)
-		return
-	}
 	if d.t.Unclean { // whoever drives the execution counts, and has it made again (I11)
 		d.finish(&store.Event{Kind: store.TaskEnded, Place: d.order.Place, Task: store.TaskResult{Died: true}})
 		return
-	}
-	if d.order.Suspect {
-		select {
-		case <-d.s.e.suspects:
-			defer func() { d.s.e.suspects <- struct{}{} }()
-		case <-d.drop:
-			return
-		case <-d.s.e.base.Done():
-			return
-		}
 	}
 	res := d.call()
 	if res.Err == nil || d.s.e.base.Err() == nil { // else it was stopped, it did not fail: others do it
@@ -54,6 +40,7 @@ func (d *doing) do() {
 	d.freeLocks()
 }
 
+// read reads what is to be done.
 func (d *doing) read() (err error) {
 	if d.order, err = store.DecodeOrder(d.t.Data); err != nil {
 		return err
@@ -155,7 +142,7 @@ func (d *doing) event(res *plan.Result) *store.Event {
 // is told all the same: the execution may be waiting for that.
 func (d *doing) finish(ev *store.Event) {
 	e := d.s.e
-	ev.Task.Compensate, ev.Task.Ordinal = d.order.Compensate, d.order.Ordinal
+	ev.Task.Run, ev.Task.Compensate, ev.Task.Ordinal = d.t.RunUID, d.order.Compensate, d.order.Ordinal
 	m := store.Message{ID: "task/" + d.t.ID + "/" + strconv.FormatUint(d.t.Attempt, 10), Data: ev.Encode(nil)}
 	pause := commitPause
 	for {

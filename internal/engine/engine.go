@@ -97,7 +97,6 @@ type Engine struct {
 	unfetched unfetched
 	deafen    func()             // ends what the keeper tells
 	servers   map[string]*server // of queues, by name
-	suspects  chan struct{}      // has one while no attempt is made that may have killed a process
 
 	mu      sync.Mutex
 	started bool
@@ -105,6 +104,8 @@ type Engine struct {
 	leased  bool // the lease is to be given back
 	lost    bool // its lease
 	stopped bool
+	serving bool           // queues
+	made    sync.WaitGroup // attempts of queues
 	runs    map[store.Key]*Run
 	// interrupted has the keys of the runs that a stop left unfinished.
 	interrupted []store.Key
@@ -145,8 +146,7 @@ func New(cfg Config) *Engine {
 	if cfg.Codec != nil {
 		e.hashed = []byte(cfg.Codec.Name() + "\x00")
 	}
-	e.servers, e.suspects = newServers(e, cfg.Queues), make(chan struct{}, 1)
-	e.suspects <- struct{}{}
+	e.servers = newServers(e, cfg.Queues)
 	if e.atWork.most = int64(cfg.MaxClaimed); cfg.MaxClaimed == 0 {
 		e.atWork.most = math.MaxInt64
 	}
@@ -178,7 +178,10 @@ func (e *Engine) Start(ctx context.Context) error {
 		return err
 	}
 	if e.cfg.Keeper != nil {
-		e.deafen = e.cfg.Keeper.Listen(e.tickets.tell)
+		deafen := e.cfg.Keeper.Listen(e.tickets.tell)
+		e.mu.Lock()
+		e.deafen = deafen
+		e.mu.Unlock()
 	}
 	resume, err := e.restore(ctx)
 	e.mu.Lock()
@@ -188,16 +191,16 @@ func (e *Engine) Start(ctx context.Context) error {
 	case e.stopped:
 		err = fmt.Errorf("%w: it was stopped while it started", ErrNotRunning)
 	case err == nil:
-		e.running = true
+		e.running, e.serving = true, true
+		e.helpers.Go(e.claimWhatIsLeft)
+		for _, s := range e.servers {
+			e.helpers.Go(s.serve)
+		}
 	}
 	e.mu.Unlock()
 	if err != nil {
 		e.Stop(past(ctx))
 		return fmt.Errorf("workflow: start: %w", err)
-	}
-	e.helpers.Go(e.claimWhatIsLeft)
-	for _, s := range e.servers {
-		e.helpers.Go(s.serve)
 	}
 	resume()
 	return nil
@@ -215,12 +218,19 @@ func past(ctx context.Context) context.Context {
 func (e *Engine) Stop(ctx context.Context) []store.Key {
 	e.mu.Lock()
 	e.running, e.stopped = false, true
-	leased := e.leased
+	// What waits for a queue here goes on elsewhere, where the store outlives the process:
+	// it rests. Else it comes to its end by what this engine makes of the queues.
+	e.serving = e.serving && !e.info.Durable
+	leased, deafen := e.leased, e.deafen
 	e.leased = false
 	e.mu.Unlock()
 	drained := make(chan struct{})
 	go func() {
 		e.ended.Wait()
+		e.mu.Lock()
+		e.serving = false
+		e.mu.Unlock()
+		e.made.Wait()
 		close(drained)
 	}()
 	select {
@@ -231,8 +241,8 @@ func (e *Engine) Stop(ctx context.Context) []store.Key {
 	<-drained
 	e.timers.stop()
 	e.workers.stop()
-	if e.deafen != nil {
-		e.deafen()
+	if deafen != nil {
+		deafen()
 	}
 	e.die()
 	e.helpers.Wait()
@@ -249,6 +259,7 @@ func (e *Engine) Stop(ctx context.Context) []store.Key {
 func (e *Engine) interrupt(cause error) {
 	e.stop(cause)
 	e.mu.Lock()
+	e.serving = false
 	runs := make([]*Run, 0, len(e.runs))
 	for _, r := range e.runs {
 		r.share()

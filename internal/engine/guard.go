@@ -315,7 +315,7 @@ func (r *Run) freeLocks(ctx context.Context, n uint32, holds []store.Hold) error
 // takeOver takes over what the execution held under its owner before, ahead of
 // everything else that a claim does.
 func (r *Run) takeOver() error {
-	if r.e.cfg.Keeper == nil {
+	if r.e.cfg.Keeper == nil || r.s.State.Finished() {
 		return nil
 	}
 	ctx := r.e.past
@@ -335,13 +335,23 @@ func (r *Run) takeOver() error {
 	return nil
 }
 
+// takeHolds takes holds of one owner over. Those that have ended with the process before are
+// taken again, where nobody else can have had them.
+func (r *Run) takeHolds(ctx context.Context, holds []store.Hold, as Generation, most time.Duration) (taken []runctx.Hold, stands bool, err error) {
+	taken, stands, err = r.e.cfg.Keeper.TakeOver(ctx, holds, as, r.e.cfg.LockLease, most)
+	if !stands && err == nil && r.restores.may(holds, r.s.Epoch) {
+		return r.e.cfg.Keeper.Restore(ctx, holds, as, r.e.cfg.LockLease, most)
+	}
+	return taken, stands, err
+}
+
 // takeOverFrame takes over what steps have left to a sequence. What is lost of that is
 // told: no step in flight relies on it.
 func (r *Run) takeOverFrame(ctx context.Context, id store.FrameID) error {
 	var left []store.Hold
 	for _, h := range r.s.Frame(id).Holds {
 		as := Generation{Epoch: r.s.Epoch, Attempt: h.Attempt}
-		taken, stands, err := r.e.cfg.Keeper.TakeOver(ctx, []store.Hold{h}, as, r.e.cfg.LockLease, 0)
+		taken, stands, err := r.takeHolds(ctx, []store.Hold{h}, as, 0)
 		switch {
 		case err != nil && !errors.Is(err, ErrForced):
 			return err
@@ -387,7 +397,7 @@ func (r *Run) renewGuard(ctx context.Context, at store.Place, g *guard, holds []
 		var taken []runctx.Hold
 		if stands && err == nil {
 			as := Generation{Epoch: r.s.Epoch, Attempt: list[0].Attempt + later}
-			taken, stands, err = r.e.cfg.Keeper.TakeOver(ctx, list, as, r.e.cfg.LockLease, r.plan.Nodes[at.Node].Guard.MaxHold)
+			taken, stands, err = r.takeHolds(ctx, list, as, r.plan.Nodes[at.Node].Guard.MaxHold)
 		}
 		if len(taken) == 0 {
 			renewed = append(renewed, list...)

@@ -29,9 +29,12 @@ type Keeper interface {
 	Cancel(ctx context.Context, w LockWait) error
 	// TakeOver takes holds of one owner and provider over for a later generation, with
 	// new tokens. It answers false when one of them is not held any more, and with an
-	// error that matches [ErrForced] when one was taken by force. Those that have ended with
-	// their process are taken again where nobody else can have had them.
+	// error that matches [ErrForced] when one was taken by force.
 	TakeOver(ctx context.Context, holds []store.Hold, as Generation, lease, most time.Duration) (taken []runctx.Hold, stands bool, err error)
+	// Restore is TakeOver for holds that have ended with their process, after which no other
+	// one has used the store. It answers false when the provider protects more than its
+	// process, or when somebody in this process may have had one of them.
+	Restore(ctx context.Context, holds []store.Hold, as Generation, lease, most time.Duration) (taken []runctx.Hold, stands bool, err error)
 	// Local says that the locks of a provider, whose full id is given, protect this process
 	// only.
 	Local(provider string) bool

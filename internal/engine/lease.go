@@ -16,10 +16,12 @@ func (e *Engine) openLease(ctx context.Context) error {
 		return fmt.Errorf("workflow: start: take a lease for instance %s: %w", e.me, err)
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.leased = true
-	e.mu.Unlock()
-	e.helpers.Go(e.watch)
-	e.helpers.Go(func() { e.keepLease(asked.Add(e.cfg.Lease)) })
+	if !e.stopped { // else nobody would wait for them
+		e.helpers.Go(e.watch)
+		e.helpers.Go(func() { e.keepLease(asked.Add(e.cfg.Lease)) })
+	}
 	return nil
 }
 
@@ -118,6 +120,7 @@ func (e *Engine) noticed(n store.Notice) {
 	}
 	if n.Missed {
 		e.rouseAll()
+		e.lookForDropped()
 	}
 	if n.Finished != (store.Key{}) {
 		e.waits.tell(n.Finished)

@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +31,16 @@ type server struct {
 	q    Queue
 	from store.TaskQueue
 	wake chan struct{}
-	last uint64 // the ID of the last call
+	// last is the ID of the last call, and not before a time is the next one made. They are
+	// the serving goroutine's.
+	last   uint64
+	notYet time.Time
 
 	mu    sync.Mutex
 	doing map[store.TaskHeld]*doing
+	// early are tasks that were dropped while a call was under way, which may have taken
+	// them; nil when none is.
+	early map[store.TaskHeld]bool
 }
 
 func newServers(e *Engine, queues []Queue) map[string]*server {
@@ -53,6 +62,7 @@ func (e *Engine) rouse(queue string) {
 	}
 }
 
+// rouseAll has all queues looked at.
 func (e *Engine) rouseAll() {
 	for _, s := range e.servers {
 		s.rouse()
@@ -88,14 +98,12 @@ func (s *server) serve() {
 
 // take takes as many tasks as there is room for. It says how long the queue's pace has the
 // next one wait.
+//
+// While an attempt is made here that may have killed a process, none is taken: those that
+// are held when it does it again would count as killers, too (I11).
 func (s *server) take() (pause time.Duration) {
-	s.mu.Lock()
-	room := s.q.Workers - len(s.doing)
-	s.mu.Unlock()
-	s.e.mu.Lock()
-	running := s.e.running
-	s.e.mu.Unlock()
-	if room <= 0 || !running {
+	room, ok := s.mayTake()
+	if !ok {
 		return 0
 	}
 	ask := store.Take{
@@ -109,33 +117,105 @@ func (s *server) take() (pause time.Duration) {
 		return 0 // the next call has the same ID, and returns what this one may have taken
 	}
 	s.last++
-	for i := range list {
-		s.begin(&list[i])
+	all, back := s.enter(list)
+	s.putBack(back)
+	for _, d := range all {
+		s.begin(d)
 	}
 	return pause
 }
 
-// begin has an attempt made.
-func (s *server) begin(t *store.Taken) {
-	d := &doing{s: s, t: *t, drop: make(chan struct{})}
+func (s *server) mayTake() (room int, ok bool) {
 	s.e.mu.Lock()
-	if !s.e.running {
-		s.e.mu.Unlock()
-		return // the lease's end puts it back
-	}
-	s.e.ended.Add(1)
+	serving := s.e.serving
 	s.e.mu.Unlock()
+	if !serving || s.e.turns.taken() || time.Now().Before(s.notYet) {
+		return 0, false
+	}
 	s.mu.Lock()
-	s.doing[t.Held()] = d
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if room = s.q.Workers - len(s.doing); room <= 0 {
+		return 0, false
+	}
+	s.early = map[store.TaskHeld]bool{}
+	return room, true
+}
+
+// enter notes what was taken, before anything of it is done. What is not to be done here
+// goes back: what cannot be read, and of those that may have killed a process all but one,
+// and that one, too, when it is not its turn.
+func (s *server) enter(list []store.Taken) (all []*doing, back []store.TaskHeld) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range list {
+		d := &doing{s: s, t: list[i], drop: make(chan struct{})}
+		h := d.t.Held()
+		if err := d.read(); err != nil {
+			s.e.cfg.Logger.Error("workflow: a task cannot be done here: what it says cannot be read; it is left to others", "task", h.String(), "error", err)
+			s.notYet = time.Now().Add(s.e.cfg.Lease)
+			back = append(back, h)
+			continue
+		}
+		if d.order.Suspect && !d.t.Unclean {
+			if d.turn = s.e.turns.take(); !d.turn {
+				back = append(back, h)
+				continue
+			}
+		}
+		if s.early[h] {
+			d.gone.Do(func() { close(d.drop) })
+		}
+		s.doing[h] = d
+		all = append(all, d)
+	}
+	s.early = nil
+	return all, back
+}
+
+// putBack lets others take tasks. It returns when that is so, or the engine has ended.
+func (s *server) putBack(list []store.TaskHeld) {
+	for pause := commitPause; len(list) > 0; pause = min(2*pause, time.Second) {
+		err := s.from.PutBack(s.e.life, s.e.me, list)
+		if err == nil || errors.Is(err, store.ErrClosed) || s.e.life.Err() != nil {
+			return // what is left is put back with the lease's end
+		}
+		s.e.cfg.Logger.Warn("workflow: could not put tasks back; trying again", "queue", s.q.Name, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-s.e.life.Done():
+		}
+	}
+}
+
+// begin has an attempt made.
+func (s *server) begin(d *doing) {
+	s.e.mu.Lock()
+	serving := s.e.serving
+	if serving {
+		s.e.made.Add(1)
+	}
+	s.e.mu.Unlock()
+	if !serving {
+		s.putBack([]store.TaskHeld{d.t.Held()})
+		s.leave(d)
+		return
+	}
 	go func() {
-		defer s.e.ended.Done()
+		defer s.e.made.Done()
 		d.do()
-		s.mu.Lock()
-		delete(s.doing, t.Held())
-		s.mu.Unlock()
-		s.rouse()
+		s.leave(d)
 	}()
+}
+
+// leave notes that a task is not done here any more.
+func (s *server) leave(d *doing) {
+	s.mu.Lock()
+	delete(s.doing, d.t.Held())
+	s.mu.Unlock()
+	if d.turn {
+		s.e.turns.give()
+	}
+	s.rouse()
 }
 
 // dropped is told by the store: a task that is done here is not to be done any more.
@@ -144,8 +224,28 @@ func (e *Engine) dropped(h store.TaskHeld) {
 		s.mu.Lock()
 		if d := s.doing[h]; d != nil {
 			d.gone.Do(func() { close(d.drop) })
+		} else if s.early != nil {
+			s.early[h] = true
 		}
 		s.mu.Unlock()
+	}
+}
+
+// lookForDropped finds what the store may not have told of.
+func (e *Engine) lookForDropped() {
+	for _, s := range e.servers {
+		s.mu.Lock()
+		list := slices.Collect(maps.Values(s.doing))
+		s.mu.Unlock()
+		for _, d := range list {
+			x, err := e.cfg.Store.Load(e.life, d.t.Key)
+			stands := err == nil && x.RunUID == d.t.RunUID && slices.ContainsFunc(x.Tasks, func(t store.Task) bool {
+				return t.ID == d.t.ID && bytes.Equal(t.Data, d.t.Data)
+			})
+			if !stands && (err == nil || errors.Is(err, store.ErrNotFound)) {
+				e.dropped(d.t.Held())
+			}
+		}
 	}
 }
 

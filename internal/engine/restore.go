@@ -12,17 +12,29 @@ import (
 
 // Locks that protect a process end with it. Where one process at a time has the store,
 // nobody else can have had those that executions held when it died, as long as they are
-// taken again before anything in the next one asks for a lock. So an engine on such a
-// store takes them when it starts, and lets nothing go on before all are taken; those who
-// ask for a lock of their own before that find [Keeper.TakeOver] answer that it is lost.
+// taken again in the next process that has instances, and before anything in that asks for
+// a lock. So an engine on such a store takes them when it starts, and lets nothing go on
+// before all are taken; where somebody has asked for a lock before that, they are lost.
 
 // barrier holds executions back until all of them have come to it.
 type barrier struct {
 	mu      sync.Mutex
 	missing map[*Run]bool
-	all     chan struct{} // closed when none is missing, after the barrier was set up
+	latest  map[lockName]uint64 // the highest token that a record has
+	all     chan struct{}       // closed when none is missing, after the barrier was set up
 	open    bool
 	waiting []func()
+}
+
+// lockName names a lock of a provider.
+type lockName struct{ provider, key string }
+
+// may says that holds of an execution may be restored: they were recorded by the owner just
+// before, whose process was the last one that had any, and no record tells of a later holder.
+func (b *barrier) may(holds []store.Hold, epoch uint64) bool {
+	return b != nil && !slices.ContainsFunc(holds, func(h store.Hold) bool {
+		return h.Epoch != epoch-1 || h.Token < b.latest[lockName{h.Provider, h.Key}]
+	})
 }
 
 // reached notes that a run has tried to take its locks over. A nil barrier waits for none.
@@ -44,7 +56,7 @@ func (b *barrier) pass(r *Run, unclean bool) error {
 	if b.holds(func() { r.post(passed{unclean}) }) {
 		return nil
 	}
-	return r.goOn(unclean)
+	return passed{unclean}.handle(r)
 }
 
 // holds answers whether the barrier is closed, and keeps what is to be done when it opens.
@@ -75,7 +87,16 @@ func (b *barrier) lift() {
 // passed is mail: the barrier that held the execution back is open.
 type passed struct{ unclean bool }
 
-func (m passed) handle(r *Run) error { return r.goOn(m.unclean) }
+func (m passed) handle(r *Run) error {
+	if r.restores = nil; !r.s.State.Finished() {
+		return r.goOn(m.unclean)
+	}
+	r.ready()
+	if err := r.readInbox(); err != nil || !r.s.State.Finished() || r.over {
+		return err
+	}
+	return r.settle()
+}
 
 // restore claims what holds locks that nobody else can have taken since its process died,
 // and waits until they are taken again. What is claimed goes on when resume is called.
@@ -83,7 +104,7 @@ func (e *Engine) restore(ctx context.Context) (resume func(), err error) {
 	if e.cfg.Keeper == nil || !e.info.Durable || e.info.Shared {
 		return func() {}, nil
 	}
-	b := &barrier{missing: map[*Run]bool{}, all: make(chan struct{})}
+	b := &barrier{missing: map[*Run]bool{}, latest: map[lockName]uint64{}, all: make(chan struct{})}
 	var post []func()
 	for more := true; more; {
 		got, err := e.ask(ctx, store.Claim{Holders: true, Limit: claimBatch})
@@ -95,7 +116,15 @@ func (e *Engine) restore(ctx context.Context) (resume func(), err error) {
 			if r == nil {
 				continue
 			}
-			b.missing[r] = slices.ContainsFunc(r.s.Holds(), func(h store.Hold) bool { return e.cfg.Keeper.Local(h.Provider) })
+			b.missing[r] = false
+			for _, h := range r.s.Holds() {
+				name := lockName{h.Provider, h.Key}
+				b.latest[name] = max(b.latest[name], h.Token)
+				b.missing[r] = b.missing[r] || e.cfg.Keeper.Local(h.Provider)
+			}
+			if got[i].Next {
+				r.restores = b
+			}
 			post = append(post, func() { r.post(adopted{got[i].Unclean, b}) })
 		}
 		more = len(got) == claimBatch
@@ -112,5 +141,7 @@ func (e *Engine) restore(ctx context.Context) (resume func(), err error) {
 		return b.lift, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("take over the locks of executions: %w", ctx.Err())
+	case <-e.base.Done():
+		return nil, fmt.Errorf("take over the locks of executions: %w", context.Cause(e.base))
 	}
 }

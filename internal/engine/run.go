@@ -42,11 +42,12 @@ type Run struct {
 	joined   bool          // it stands for an execution that is there already
 	first    *Run          // the run that drives that one, where it is in this engine
 	over     bool
-	taken    bool   // it was claimed
-	working  bool   // and is counted among those that are at work
-	inLine   int    // how many of its attempts are in the line of turns
-	claimed  bool   // its locks are not taken over yet
-	held     []mail // what has come since
+	taken    bool     // it was claimed
+	working  bool     // and is counted among those that are at work
+	inLine   int      // how many of its attempts are in the line of turns
+	restores *barrier // its holds may be taken again that have ended with their process
+	claimed  bool     // its locks are not taken over yet
+	held     []mail   // what has come since
 	writes   uint64
 	scopes   scopes
 	leaving  departure

@@ -65,7 +65,41 @@ func (t *turns) over(r *Run, place store.Place) {
 		return
 	}
 	t.now = nil
-	t.next()
+	if t.next(); t.now == nil {
+		t.e.rouseAll()
+	}
+}
+
+// take gives the turn to an attempt of a queue, if nobody has it or waits for it.
+func (t *turns) take() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now != nil || len(t.line) > 0 {
+		return false
+	}
+	t.any.Store(true)
+	t.now = &turn{}
+	return true
+}
+
+// give ends the turn of an attempt of a queue.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now = nil
+	if t.next(); t.now == nil {
+		t.e.rouseAll()
+	}
+}
+
+// taken says that somebody has the turn.
+func (t *turns) taken() bool {
+	if !t.any.Load() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now != nil
 }
 
 // next requires mu.

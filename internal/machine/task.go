@@ -64,7 +64,7 @@ func (t *transition) stopQueued(at store.Place, n node, cause CancelCause) {
 // taskEnded is the result of an attempt that was made from a queue.
 func (t *transition) taskEnded(e store.Event) error {
 	n, err := t.expectTask(e.Place, phaseOf(e.Task))
-	if err != nil || n.Attempts != e.Task.Ordinal {
+	if err != nil || n.Attempts != e.Task.Ordinal || e.Task.Run != t.s.RunUID {
 		return ErrMisfit
 	}
 	phase := phaseOf(e.Task)

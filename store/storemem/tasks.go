@@ -190,7 +190,7 @@ func (s *Store) takeTasks(ask *store.Take) (taken []store.Taken, pause time.Dura
 
 // tooSoon says how long it is until a task may be taken at the pace.
 func (q *tasks) tooSoon(pace time.Duration, now time.Time) time.Duration {
-	if pace <= 0 || q.taken.IsZero() {
+	if pace <= 0 || q.taken.IsZero() || q.taken.After(now) { // the clock was set back
 		return 0
 	}
 	return max(0, q.taken.Add(pace).Sub(now))

@@ -38,7 +38,7 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (list []store.Claimed,
 			if err != nil {
 				return err
 			}
-			list[i] = store.Claimed{Snapshot: x, Unclean: e.unclean}
+			list[i] = store.Claimed{Snapshot: x, Unclean: e.unclean, Next: e.next}
 		}
 		return nil
 	})
@@ -200,6 +200,8 @@ func (c *claiming) longest(ofPlan statement) (found bool, err error) {
 
 func (c *claiming) take(e *entry) error {
 	e.unclean = e.owner != nil && e.owner != c.by && e.owner.state != ended
+	before := cmp.Or(e.owner, e.last.owner) // who let it go has written it last
+	e.next = before != nil && before.opening > 0 && before.opening == c.w.opening-1
 	e.owner, e.released = c.by, false
 	e.epoch++
 	e.revision++

@@ -35,6 +35,7 @@ type entry struct {
 	takes    uint64    // how often one of its tasks was taken
 	claim    uint64    // what it was claimed by, unless it was written since; zero is none
 	unclean  bool      // what that claim has answered
+	next     bool      // too, as long as it is in memory
 
 	messages    int64 // how many there are
 	lastMessage int64 // the number of the last one that came

@@ -15,6 +15,8 @@ type instance struct {
 	number int64
 	state  leaseState
 	until  time.Time // the end of its lease
+	// opening is that of its process; zero is unknown.
+	opening int64
 }
 
 type leaseState int64
@@ -50,8 +52,8 @@ func (w *writer) instance(id store.Instance) (*instance, error) {
 	if i, ok := w.instances[id]; ok {
 		return i, nil
 	}
-	i := &instance{Instance: id, number: int64(len(w.instances)) + 1}
-	if _, err := w.conn.exec(addInstance, i.number, id.Node, id.Incarnation, int64(unleased), nil); err != nil {
+	i := &instance{Instance: id, number: int64(len(w.instances)) + 1, opening: w.opening}
+	if _, err := w.conn.exec(addInstance, i.number, id.Node, id.Incarnation, int64(unleased), nil, w.opening); err != nil {
 		return nil, err
 	}
 	w.noteInstance(i)

@@ -120,7 +120,7 @@ func (w *writer) choose(ask *store.Take, room int) (list []taskID, pause time.Du
 	}
 	spaced := room
 	if ask.Pace > 0 {
-		if spaced = 1; now.Before(last.Add(ask.Pace)) {
+		if spaced = 1; now.Before(last.Add(ask.Pace)) && !last.After(now) { // else the clock was set back
 			spaced = 0
 		}
 	}

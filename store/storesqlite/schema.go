@@ -77,6 +77,9 @@ ALTER TABLE executions ADD COLUMN packed BLOB;
 -- later: in which second it is to be looked at again whose time is far away; ready is NULL until then.
 ALTER TABLE executions ADD COLUMN later INTEGER;
 CREATE INDEX executions_later ON executions (later) WHERE later IS NOT NULL;
+`, `
+-- In which of the processes that have had instances each was seen first, counted from 1.
+ALTER TABLE instances ADD COLUMN opening INTEGER NOT NULL DEFAULT 0;
 `}
 
 // statement is one that connections keep.
@@ -187,10 +190,10 @@ var texts = [statements]string{
 
 	addWorkflow:     `INSERT INTO workflows (workflow, name) VALUES (?, ?)`,
 	addPlan:         `INSERT INTO plans (plan, workflow, fingerprint) VALUES (?, ?, ?)`,
-	addInstance:     `INSERT INTO instances (instance, node, incarnation, state, until) VALUES (?, ?, ?, ?, ?)`,
+	addInstance:     `INSERT INTO instances (instance, node, incarnation, state, until, opening) VALUES (?, ?, ?, ?, ?, ?)`,
 	allWorkflows:    `SELECT workflow, name FROM workflows`,
 	allPlans:        `SELECT plan, workflow, fingerprint FROM plans`,
-	allInstances:    `SELECT instance, node, incarnation, state, until FROM instances`,
+	allInstances:    `SELECT instance, node, incarnation, state, until, opening FROM instances`,
 	setInstance:     `UPDATE instances SET state = ?, until = ? WHERE instance = ?`,
 	plansOfWorkflow: `SELECT plan FROM plans WHERE workflow = (SELECT workflow FROM workflows WHERE name = ?)`,
 

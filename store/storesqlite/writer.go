@@ -1,6 +1,7 @@
 package storesqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -108,6 +109,7 @@ type writer struct {
 	plans     map[store.PlanID]int64
 	lastSeq   int64
 	lastTask  int64
+	opening   int64 // of this process, among those that have had instances
 	turns     turns
 	expiry    time.Time // before which nothing expires, when known
 	known     bool      // expiry is
@@ -183,6 +185,7 @@ func (w *writer) learn() error {
 	w.instances, w.numbered, w.leased = map[store.Instance]*instance{}, map[int64]*instance{}, nil
 	w.workflows, w.names, w.plans = map[string]int64{}, map[int64]string{}, map[store.PlanID]int64{}
 	w.moving, w.known, w.turns = nil, false, turns{}
+	var before int64
 	for _, q := range []struct {
 		statement
 		note func(row []driver.Value) error
@@ -198,8 +201,9 @@ func (w *writer) learn() error {
 		{allInstances, func(row []driver.Value) error {
 			w.noteInstance(&instance{
 				Instance: store.Instance{Node: asText(row[1]), Incarnation: asText(row[2])}, number: asInt(row[0]),
-				state: leaseState(asInt(row[3])), until: asTime(row[4]),
+				state: leaseState(asInt(row[3])), until: asTime(row[4]), opening: asInt(row[5]),
 			})
+			before = max(before, asInt(row[5]))
 			return nil
 		}},
 		{owners, func(row []driver.Value) error {
@@ -215,6 +219,7 @@ func (w *writer) learn() error {
 			return err
 		}
 	}
+	w.opening = cmp.Or(w.opening, before+1) // it is the same when the file is opened again
 	return nil
 }
 
