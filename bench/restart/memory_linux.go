@@ -2,10 +2,13 @@ package restart
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Memory is what the system says that a process has resident, in MiB: now (VmRSS), and
@@ -13,6 +16,15 @@ import (
 type Memory struct {
 	Now  float64 `json:"now"`
 	Most float64 `json:"most"`
+}
+
+// processorTime is what the process has had of the processors.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func resident() (m Memory, err error) {
@@ -34,7 +46,7 @@ func resident() (m Memory, err error) {
 		*into = kib / 1024
 	}
 	if m.Most == 0 {
-		return m, fmt.Errorf("/proc/self/status has no VmHWM")
+		return m, errors.New("/proc/self/status has no VmHWM")
 	}
 	return m, nil
 }

@@ -132,6 +132,6 @@ func (cfg *Config) order(role, dir string, count int) order {
 	}
 }
 
-func (cfg *Config) tell(format string, args ...any) {
+func (cfg *Config) tellf(format string, args ...any) {
 	_, _ = fmt.Fprintf(cfg.Progress, format+"\n", args...)
 }

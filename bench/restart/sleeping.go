@@ -18,6 +18,9 @@ type SleepingRow struct {
 	// Inserted is how long it took to start them, and the memory is that of the process
 	// which did, and of the one after it.
 	Inserted time.Duration `json:"inserted"`
+	// CPU is what it took of the processors: where others want them too, the time is no
+	// measure.
+	CPU time.Duration `json:"cpu"`
 	Memory   Memory        `json:"memory"`
 	Opened   time.Duration `json:"opened"`
 	Reopened Memory        `json:"reopened"`
@@ -45,7 +48,7 @@ func runSleeping(ctx context.Context, cfg *Config, r *Report) error {
 	row := &SleepingRow{}
 	err := cfg.inFolder(func(dir string) error {
 		o := cfg.order("sleep", dir, cfg.Sleeping)
-		cfg.tell("%d executions that sleep", o.Count)
+		cfg.tellf("%d executions that sleep", o.Count)
 		p, err := spawn(ctx, o)
 		if err != nil {
 			return err
@@ -53,7 +56,7 @@ func runSleeping(ctx context.Context, cfg *Config, r *Report) error {
 		if err := p.hear(row); err != nil {
 			return err
 		}
-		cfg.tell("inserted in %s; the process is killed, and the next one wakes some of them", row.Inserted.Round(time.Millisecond))
+		cfg.tellf("inserted in %s; the process is killed, and the next one wakes some of them", row.Inserted.Round(time.Millisecond))
 		if err := p.kill(); err != nil {
 			return err
 		}
@@ -125,7 +128,7 @@ func fallAsleep(ctx context.Context, o *order, say func(any) error) error {
 		return err
 	}
 	var row SleepingRow
-	began := time.Now()
+	began, before := time.Now(), processorTime()
 	dues := make([]time.Duration, o.Count) // from an hour to a day and an hour
 	order := rand.New(rand.NewPCG(1, 2))   //nolint:gosec // times to repeat, not a secret
 	for i := range dues {
@@ -135,7 +138,7 @@ func fallAsleep(ctx context.Context, o *order, say func(any) error) error {
 		_, err := workflow.Start(ctx, e.Engine, flow, began.Add(dues[n]))
 		return err
 	})
-	row.Inserted = time.Since(began)
+	row.Inserted, row.CPU = time.Since(began), processorTime()-before
 	if err != nil {
 		return errors.Join(err, e.stop(ctx))
 	}

@@ -19,8 +19,8 @@ func (r *Report) Print(out io.Writer) error {
 		}
 	}
 	if s := r.Sleeping; s != nil {
-		line("executions that sleep\tinserted\tVmHWM MiB\topened again\tVmHWM MiB\tlate, same process\tnext process\tstarted there")
-		line("%d\t%s\t%.0f\t%s\t%.0f\t%s\t%s\t%s", s.Executions, short(s.Inserted), s.Memory.Most, short(s.Opened), s.Reopened.Most,
+		line("executions that sleep\tinserted\tCPU\tVmHWM MiB\topened again\tVmHWM MiB\tlate, same process\tnext process\tstarted there")
+		line("%d\t%s\t%s\t%.0f\t%s\t%.0f\t%s\t%s\t%s", s.Executions, short(s.Inserted), short(s.CPU), s.Memory.Most, short(s.Opened), s.Reopened.Most,
 			s.Late.Same.Round(100*time.Microsecond), s.Late.After.Round(100*time.Microsecond), s.Late.Fresh.Round(100*time.Microsecond))
 	}
 	if err := w.Flush(); err != nil {

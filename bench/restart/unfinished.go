@@ -67,7 +67,7 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 func (how ending) measure(ctx context.Context, cfg *Config, count int) (row UnfinishedRow, err error) {
 	return row, cfg.inFolder(func(dir string) error {
 		o := cfg.order("leave", dir, count)
-		cfg.tell("%d executions, unfinished when their process is %s", count, how.name)
+		cfg.tellf("%d executions, unfinished when their process is %s", count, how.name)
 		p, err := spawn(ctx, o)
 		if err != nil {
 			return err
