@@ -20,7 +20,7 @@ type SleepingRow struct {
 	Inserted time.Duration `json:"inserted"`
 	// CPU is what it took of the processors: where others want them too, the time is no
 	// measure.
-	CPU time.Duration `json:"cpu"`
+	CPU      time.Duration `json:"cpu"`
 	Memory   Memory        `json:"memory"`
 	Opened   time.Duration `json:"opened"`
 	Reopened Memory        `json:"reopened"`
