@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,6 +149,27 @@ func TestWhatFellDueWhileNobodyLookedIsClaimed(t *testing.T) {
 	})
 }
 
+func TestWhatFellDueWhileNobodyLookedIsClaimedBehindOthersThatTheClaimIsNotFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := opened(t, newPath(t), Config{})
+		defer closed(t, s)
+		heartbeats(t, s)
+		due := time.Now().Add(24 * time.Hour)
+		for i := range 2*inStep + 10 {
+			x := fresh(fmt.Sprint("other ", i))
+			x.Owner, x.DueAt, x.Fingerprint = store.Instance{}, due, "another"
+			if _, err := s.Create(t.Context(), x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sleeping(t, s, 3, due)
+		time.Sleep(48 * time.Hour)
+		if n := claimed(t, s, 100); n != 3 {
+			t.Errorf("%d were claimed, want 3", n)
+		}
+	})
+}
+
 func TestWhatSleepsIsClaimedForAMessageBeforeItsTime(t *testing.T) {
 	t.Parallel()
 	s := opened(t, newPath(t), Config{})
@@ -166,19 +188,21 @@ func TestWhatSleepsIsClaimedForAMessageBeforeItsTime(t *testing.T) {
 func TestWhatFallsDueIsToldWhileCallsKeepComing(t *testing.T) {
 	t.Parallel()
 	s := opened(t, newPath(t), Config{Sync: Relaxed})
-	ctx, stop := context.WithCancel(t.Context())
-	var busy sync.WaitGroup
-	defer func() { stop(); busy.Wait() }()
-	const callers = 64
-	for i := range callers {
-		busy.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
-				x := fresh(fmt.Sprint("busy ", i, " ", n))
-				x.Fingerprint = "another"
-				_, _ = s.Create(ctx, x) // it ends with ctx
+	var over atomic.Bool
+	defer over.Store(true)
+	within(t, s, func(w *writer) error {
+		commit := w.commit
+		w.commit = func() error { // the next call is there before this one is answered
+			if !over.Load() {
+				next := w.own(func(*writer) error { return nil })
+				s.mu.Lock()
+				s.queue = append(s.queue, next)
+				s.mu.Unlock()
 			}
-		})
-	}
+			return commit()
+		}
+		return nil
+	})
 	told(t, s, store.Notice{Claimable: true}, func() {
 		x := fresh("due")
 		x.Owner, x.DueAt = store.Instance{}, time.Now().Add(30*time.Millisecond)
