@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/store"
@@ -164,24 +166,43 @@ func claimCases() []storeCase {
 }
 
 func dueIsClaimed(r *rig) {
-	due := r.now().Add(r.lease())
 	r.letGo(r.make("past"), r.now().Add(-time.Nanosecond))
-	r.letGo(r.make("soon"), due)
 	r.letGo(r.make("later"), r.now().Add(time.Hour))
-	r.wantClaimedUntil(due, r.asking(r.me), "past")
-	r.pass(r.lease())
-	got := r.claimEventually(r.asking(r.me), &store.Snapshot{Identity: store.Identity{Key: store.Key{ID: "soon"}}})
-	if len(got) != 1 || r.now().Before(due) {
-		r.Errorf("claimed %d executions %s after it was due, want the one that was", len(got), r.now().Sub(due))
+	soon := r.make("soon")
+	due := r.now().Add(r.short())
+	r.letGo(soon, due)
+	got := r.wantClaimedUntil(due, r.asking(r.me), "past")
+	r.pass(due.Sub(r.now()))
+	r.claimTheRest(got, soon)
+	if _, ok := got["past"]; !ok || len(got) != 2 || r.now().Before(due) {
+		r.Errorf("claimed %d executions, of them the one that had been due: %t, %s after the other was; want the two", len(got), ok, r.now().Sub(due))
 	}
 }
 
-// wantClaimedUntil is wantClaimed, but for what may have been claimed after the moment.
-func (r *rig) wantClaimedUntil(moment time.Time, c store.Claim, want ...string) {
+// wantClaimedUntil is wantClaimed, but for what may have been claimed after the moment,
+// where the machine is busy. It returns what was claimed.
+func (r *rig) wantClaimedUntil(moment time.Time, c store.Claim, want ...string) map[string]store.Claimed {
 	r.Helper()
 	list := r.claim(c)
 	if r.now().Before(moment) && ids(list) != (ids(claimedOf(want))) {
 		r.Errorf("Claim of %s returned %q, want %q", c.Instance, ids(list), want)
+	}
+	got := map[string]store.Claimed{}
+	for _, x := range list {
+		got[x.ID] = x
+	}
+	return got
+}
+
+// claimTheRest claims those of the list that were not claimed yet, and adds them.
+func (r *rig) claimTheRest(got map[string]store.Claimed, list ...*store.Snapshot) {
+	r.Helper()
+	rest := slices.DeleteFunc(list, func(x *store.Snapshot) bool {
+		_, ok := got[x.ID]
+		return ok
+	})
+	if len(rest) > 0 {
+		maps.Copy(got, r.claimEventually(r.asking(r.me), rest...))
 	}
 }
 
@@ -194,7 +215,7 @@ func claimedOf(names []string) (list []store.Claimed) {
 
 func finishedIsLeftAlone(r *rig) {
 	past := func(h *store.Head) { h.DueAt = r.now().Add(-time.Hour) }
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	for _, state := range []store.ExecutionState{store.Done, store.Reverted, store.Failed} {
 		end := func(h *store.Head) { h.State = state }
 		r.finish(r.make("let go "+string(state)), end, past)
@@ -204,7 +225,7 @@ func finishedIsLeftAlone(r *rig) {
 		r.make("lapsed "+string(state), inState(state), ownedBy(lost))
 	}
 	running := r.make("running", ownedBy(lost))
-	r.pass(2 * r.lease())
+	r.lapse(lost)
 	other := r.instance("other")
 	if got := r.claimEventually(r.asking(other), running); len(got) != 1 {
 		r.Errorf("claimed %d executions, want only the one that has not finished: %v", len(got), got)
@@ -225,17 +246,18 @@ func finishedIsLeftAlone(r *rig) {
 }
 
 func unsettledIsClaimed(r *rig) {
-	lost, _ := r.lapsing("lost")
-	due := r.now().Add(r.lease())
+	lost := r.instance("lost")
 	stays := func(h *store.Head) { h.Unsettled = true }
 	r.finish(r.make("at once"), stays)
 	r.finish(r.make("due"), stays, func(h *store.Head) { h.DueAt = r.now().Add(-time.Second) })
-	soon := r.finish(r.make("soon"), stays, func(h *store.Head) { h.DueAt = due })
 	r.finish(r.make("later"), stays, func(h *store.Head) { h.DueAt = r.now().Add(time.Hour) })
-	lapsed := r.make("lapsed", inState(store.Failed), unsettled, ownedBy(lost))
-	r.wantClaimedUntil(due, r.asking(r.me), "at once", "due")
-	r.pass(r.lease())
-	got := r.claimEventually(r.asking(r.me), soon, lapsed)
+	lapsed, soon := r.make("lapsed", inState(store.Failed), unsettled, ownedBy(lost)), r.make("soon")
+	due := r.now().Add(r.short())
+	r.finish(soon, stays, func(h *store.Head) { h.DueAt = due })
+	got := r.wantClaimedUntil(due, r.asking(r.me), "at once", "due")
+	r.lapse(lost)
+	r.pass(due.Sub(r.now()))
+	r.claimTheRest(got, soon, lapsed)
 	if _, ok := got["later"]; ok {
 		r.Errorf("one that is due later was claimed")
 	}

@@ -30,7 +30,7 @@ func contestCases() []storeCase {
 
 func neverTwoOwners(r *rig) {
 	const claimers, each = 16, 12
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	past := r.now().Add(-time.Minute)
 	for i := range each {
 		r.make(fmt.Sprint("due ", i), ownedByNobody, dueAt(past))
@@ -40,7 +40,7 @@ func neverTwoOwners(r *rig) {
 		r.make(fmt.Sprint("unsettled ", i), inState(store.Done), unsettled, ownedByNobody)
 		r.make(fmt.Sprint("of a predecessor ", i), ownedBy(r.instance(fmt.Sprintf("node-%d", i))))
 	}
-	r.pass(2 * r.lease())
+	r.lapse(lost)
 	const all = 6 * each
 	handles := r.handles(claimers)
 	var mu sync.Mutex

@@ -86,10 +86,9 @@ func createCases() []storeCase {
 			rule: "a create whose owner never had a lease, or whose lease has lapsed or was ended, is refused and adds nothing",
 			why:  "I1: one that has stood still begins a child once more that others have been through with, and have forgotten",
 			run: func(r *rig) {
-				lost, _ := r.lapsing("lost")
-				ended := r.instance("ended")
+				lost, ended := r.instance("lost"), r.instance("ended")
 				r.end(ended)
-				r.pass(2 * r.lease())
+				r.lapse(lost)
 				for what, i := range map[string]store.Instance{"that never had a lease": r.unleased("new"), "whose lease has lapsed": lost, "that was ended": ended} {
 					x := r.fresh("x")
 					x.Owner = i
@@ -108,12 +107,12 @@ func createCases() []storeCase {
 			rule: "of an execution that is there a create tells, be it repeated or another's, also when its owner has no lease",
 			why:  "I2: its answer was lost, and it is what it was; I9: whoever asks for the key gets that execution",
 			run: func(r *rig) {
-				lost, _ := r.lapsing("lost")
+				lost := r.instance("lost")
 				given := r.fresh("x")
 				given.Owner = lost
 				r.create(given)
 				want := r.load(given.Key)
-				r.pass(2 * r.lease())
+				r.lapse(lost)
 				r.create(given)
 				other := r.fresh("x")
 				other.Owner = lost

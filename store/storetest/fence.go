@@ -95,14 +95,14 @@ func fenceCases() []storeCase {
 			rule: "once an execution is claimed, the owner before writes no more, however it was lost",
 			why:  "I2: two owners who both write do the same step twice",
 			run: func(r *rig) {
-				lost, _ := r.lapsing("lost")
+				lost := r.instance("lost")
 				lapsed, released := r.make("lapsed", ownedBy(lost)), r.make("released")
 				ended := r.unleased("ended")
 				r.beat(ended, forLong)
 				left := r.make("left", ownedBy(ended))
 				r.release(r.me, released)
 				r.end(ended)
-				r.pass(r.lease())
+				r.lapse(lost)
 				other := r.instance("other")
 				r.claimEventually(r.asking(other), lapsed, released, left)
 				for _, x := range []*store.Snapshot{lapsed, released, left} {
@@ -117,9 +117,9 @@ func fenceCases() []storeCase {
 			rule: "the owner whose lease has lapsed may write what it has begun, as long as nobody has claimed the execution",
 			why:  "I1: a result that is there is recorded, and not worked for again",
 			run: func(r *rig) {
-				lost, _ := r.lapsing("lost")
+				lost := r.instance("lost")
 				x := r.make("x", ownedBy(lost))
-				r.pass(2 * r.lease())
+				r.lapse(lost)
 				x = r.put(r.write(x))
 				r.claimEventually(r.asking(r.me), x)
 				r.wantFenced("after the claim", r.write(x))

@@ -93,17 +93,18 @@ func forgetCases() []storeCase {
 			rule: "an execution that has finished and settled is deleted by itself when its ForgetAt is over, with its messages, and not before",
 			why:  "I9: its result is there as long as was promised; what is kept for ever fills the store",
 			run: func(r *rig) {
-				due := r.now().Add(r.lease())
-				soon := r.finish(r.make("soon"), func(h *store.Head) { h.ForgetAt = due })
-				owned := r.make("owned", inState(store.Failed), func(x *store.Snapshot) { x.ForgetAt = due })
-				r.deliver(soon.Key, "m")
 				later := r.finish(r.make("later"), func(h *store.Head) { h.ForgetAt = r.now().Add(time.Hour) })
-				never := r.finish(r.make("never"))
-				r.pass(r.lease() / 2)
+				never, soon := r.finish(r.make("never")), r.make("soon")
+				r.deliver(soon.Key, "m")
+				d := r.short()
+				due := r.now().Add(d)
+				r.finish(soon, func(h *store.Head) { h.ForgetAt = due })
+				owned := r.make("owned", inState(store.Failed), func(x *store.Snapshot) { x.ForgetAt = due })
+				r.pass(due.Add(-d / 2).Sub(r.now()))
 				if _, err := r.s.Load(r.ctx, soon.Key); err != nil && r.now().Before(due) {
 					r.Errorf("it is gone before it was due: %v", err)
 				}
-				r.pass(r.lease() / 2)
+				r.pass(due.Sub(r.now()))
 				r.wantGoneEventually(soon.Key)
 				r.wantGoneEventually(owned.Key)
 				if r.now().Before(due) {
@@ -129,8 +130,9 @@ func forgetCases() []storeCase {
 				}
 				r.same("what has not finished", r.load(unfinished.Key), unfinished)
 				r.same("what has not settled", r.load(open.Key), open)
-				r.finish(open, func(h *store.Head) { h.Unsettled, h.ForgetAt = false, r.now().Add(r.lease()) })
-				r.pass(r.lease())
+				due := r.now().Add(r.short())
+				r.finish(open, func(h *store.Head) { h.Unsettled, h.ForgetAt = false, due })
+				r.pass(due.Sub(r.now()))
 				r.wantGoneEventually(open.Key)
 			},
 		},
@@ -139,8 +141,8 @@ func forgetCases() []storeCase {
 			rule: "an execution that had finished, and goes on, is not deleted at the ForgetAt that it had",
 			why:  "I6: a failed execution that is resumed has work to do",
 			run: func(r *rig) {
-				due := r.now().Add(r.lease())
 				x := r.make("x")
+				due := r.now().Add(r.short())
 				w := r.write(x)
 				w.Head.State, w.Head.ForgetAt = store.Failed, due
 				x = r.put(w)
@@ -148,7 +150,7 @@ func forgetCases() []storeCase {
 				w.Head.State, w.Head.ForgetAt = store.Compensating, time.Time{}
 				x = r.put(w)
 				witness := r.make("witness", inState(store.Done), func(x *store.Snapshot) { x.ForgetAt = due })
-				r.pass(r.lease())
+				r.pass(due.Sub(r.now()))
 				r.wantGoneEventually(witness.Key)
 				r.same("what was resumed", r.load(x.Key), x)
 			},
@@ -158,12 +160,12 @@ func forgetCases() []storeCase {
 			rule: "an execution is not deleted at the ForgetAt of one that had its key before",
 			why:  "I9: it has a time of its own",
 			run: func(r *rig) {
-				due := r.now().Add(r.lease())
+				due := r.now().Add(r.short())
 				old := r.make("x", inState(store.Done), func(x *store.Snapshot) { x.ForgetAt = due })
 				r.forget(old, nil)
 				later := r.make("x", inState(store.Done))
 				witness := r.make("witness", inState(store.Done), func(x *store.Snapshot) { x.ForgetAt = due })
-				r.pass(r.lease())
+				r.pass(due.Sub(r.now()))
 				r.wantGoneEventually(witness.Key)
 				r.same("the later run", r.load(later.Key), later)
 			},

@@ -15,12 +15,13 @@ func ownerCases() []storeCase {
 			rule: "an execution whose owner's lease has lapsed is claimed, and not before, and is told to be of an unclean owner",
 			why:  "I8: an instance that has died drives nothing; I11: its executions may have killed it",
 			run: func(r *rig) {
-				before := r.now()
-				lost, until := r.lapsing("lost")
+				lost := r.instance("lost")
 				x := r.make("x", ownedBy(lost))
-				r.wantClaimedUntil(until, r.asking(r.me))
-				got := r.claimEventually(r.asking(r.me), x)["x"]
-				if early := before.Add(r.lease()).Sub(r.now()); early > 0 {
+				until := r.shorten(lost)
+				claimed := r.wantClaimedUntil(until, r.asking(r.me))
+				r.claimTheRest(claimed, x)
+				got := claimed["x"]
+				if early := until.Sub(r.now()); early > 0 {
 					r.Errorf("it was claimed %s before its owner's lease had ended", early)
 				}
 				if !got.Unclean || got.Owner != r.me || got.Epoch != 2 {
@@ -155,8 +156,8 @@ func claimWithoutALease(r *rig) {
 	ended := r.instance("ended")
 	r.end(ended)
 	want("ended", ended)
-	lost, _ := r.lapsing("lost")
-	r.pass(r.lease())
+	lost := r.instance("lost")
+	r.pass(r.shorten(lost).Sub(r.now()))
 	r.eventually("the lease lapses", func() (bool, string) {
 		c := r.asking(lost)
 		c.Plans = nil // what it may claim, as long as it has its lease

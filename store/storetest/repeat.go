@@ -204,9 +204,9 @@ func repeatCases() []storeCase {
 }
 
 func repeatedClaimReturnsTheSame(r *rig) {
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	lapsed := r.make("lapsed", ownedBy(lost))
-	r.pass(r.lease())
+	r.lapse(lost)
 	other := r.instance("other")
 	c := r.asking(other)
 	r.eventually("the lease lapses", func() (bool, string) {

@@ -100,6 +100,9 @@ func (r *rig) now() time.Time {
 func (r *rig) lease() time.Duration { return cmp.Or(r.subject.Lease, time.Second) }
 
 func (r *rig) pass(d time.Duration) {
+	if d <= 0 {
+		return // the calls before it have taken longer
+	}
 	if r.subject.Advance != nil {
 		r.subject.Advance(d)
 		return
@@ -127,14 +130,35 @@ func (r *rig) beat(i store.Instance, lease time.Duration) {
 	}
 }
 
-// lapsing returns an instance whose lease ends soon, and the time before which it does
-// not.
-func (r *rig) lapsing(node string) (store.Instance, time.Time) {
+// callsInShort is how many calls fit into [rig.short] that take as long as one has just
+// taken.
+const callsInShort = 40
+
+// short is a time whose end the case waits for, and in which it makes calls: a lease, or
+// more where calls take long, as on a disk that others are busy with.
+func (r *rig) short() time.Duration {
 	r.Helper()
-	i := r.unleased(node)
+	began := time.Now()
+	r.beat(r.me, forLong)
+	return max(r.lease(), callsInShort*time.Since(began))
+}
+
+// shorten has the lease of an instance end soon, and returns the time before which it does
+// not.
+func (r *rig) shorten(i store.Instance) (until time.Time) {
+	r.Helper()
+	d := r.short()
 	before := r.now()
-	r.beat(i, r.lease())
-	return i, before.Add(r.lease())
+	r.beat(i, d)
+	return before.Add(d)
+}
+
+// lapse has the lease of an instance end. What it is to own was made before, however long
+// that has taken.
+func (r *rig) lapse(i store.Instance) {
+	r.Helper()
+	until := r.shorten(i)
+	r.pass(until.Sub(r.now()) + r.lease())
 }
 
 // fresh is an execution of this instance, to be created.

@@ -86,7 +86,7 @@ func takeCases() []storeCase {
 			why:  "I8: a retry comes when it is due",
 			run: func(r *rig) {
 				soon := task("soon", "q")
-				soon.NotBefore = r.now().Add(r.lease())
+				soon.NotBefore = r.now().Add(r.short())
 				r.make("x", withTasks(soon, task("now", "q")))
 				r.wantTaken("before its time", r.taking(r.me, "q"), "now")
 				r.pass(soon.NotBefore.Sub(r.now()) + pollInterval)

@@ -12,10 +12,11 @@ func taskLeaseCases() []storeCase {
 			why:  "I8: a task outlives the instance that does it; I1: whose late result changes nothing",
 			run: func(r *rig) {
 				x := r.make("x", withTasks(task("a", "q"), task("b", "q"), task("c", "q")))
-				doer, until := r.lapsing("doer")
+				doer := r.instance("doer")
 				ask := r.taking(doer, "q")
 				ask.Limit = 1
 				a := r.wantTaken("one", ask, "a")[0]
+				until := r.shorten(doer)
 				ask = r.taking(r.me, "q")
 				ask.Limit = 1
 				if within := r.take(ask); r.now().Before(until) && (len(within) != 1 || within[0].ID != "b") {

@@ -123,7 +123,7 @@ func whichCases() []storeCase {
 }
 
 func otherPlansAreLeftAlone(r *rig) {
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	past := r.now().Add(-time.Hour)
 	plans := []store.PlanID{{Workflow: "a", Fingerprint: "1"}, {Workflow: "a", Fingerprint: "2"}, {Workflow: "b", Fingerprint: "1"}, {Workflow: "b", Fingerprint: "2"}}
 	for i, p := range plans {
@@ -132,7 +132,7 @@ func otherPlansAreLeftAlone(r *rig) {
 		r.deliver(x.Key, "m")
 		r.release(r.me, r.make(fmt.Sprintf("released-%d", i), ofPlan(p)))
 	}
-	r.pass(2 * r.lease())
+	r.lapse(lost)
 	other := r.instance("other")
 	got := map[string]store.Claimed{}
 	r.eventually("both plans' executions are claimed", func() (bool, string) {
@@ -230,7 +230,7 @@ func holdersAreAskedForAlone(r *rig) {
 }
 
 func claimsReachAll(r *rig) {
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	want := map[string]bool{}
 	note := func(x *store.Snapshot) *store.Snapshot {
 		want[x.ID] = true
@@ -243,7 +243,7 @@ func claimsReachAll(r *rig) {
 		note(r.make(fmt.Sprintf("lapsed-%d", i), ownedBy(lost)))
 		r.finish(note(r.make(fmt.Sprintf("unsettled-%d", i))), func(h *store.Head) { h.Unsettled = true })
 	}
-	r.pass(2 * r.lease())
+	r.lapse(lost)
 	got := map[string]bool{}
 	r.eventually("all are claimed", func() (bool, string) {
 		c := r.asking(r.me)
