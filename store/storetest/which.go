@@ -154,7 +154,7 @@ func otherPlansAreLeftAlone(r *rig) {
 }
 
 func holdersAreClaimedFirst(r *rig) {
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	want := map[string]bool{}
 	const of = 12
 	for i := range of {
@@ -173,7 +173,7 @@ func holdersAreClaimedFirst(r *rig) {
 		r.release(r.me, x("released"))
 		x("lapsed", ownedBy(lost))
 	}
-	r.pass(2 * r.lease())
+	r.lapse(lost)
 	holders := len(want)
 	others := 0
 	r.eventually("all holders are claimed", func() (bool, string) {
@@ -194,7 +194,7 @@ func holdersAreClaimedFirst(r *rig) {
 }
 
 func holdersAreAskedForAlone(r *rig) {
-	lost, _ := r.lapsing("lost")
+	lost := r.instance("lost")
 	for _, holds := range []bool{true, false} {
 		x := func(id string, changes ...func(x *store.Snapshot)) *store.Snapshot {
 			if holds {
@@ -208,7 +208,7 @@ func holdersAreAskedForAlone(r *rig) {
 		x("lapsed", ownedBy(lost))
 		x("owned")
 	}
-	r.pass(2 * r.lease())
+	r.lapse(lost)
 	other := r.instance("other")
 	want := []string{"holder due", "holder lapsed", "holder released"}
 	var got []string
