@@ -2,7 +2,7 @@
 // is left: that every execution has come to its end, and that nothing that a body did, that
 // a caller was told, or that was locked, contradicts the invariants. It has tests only.
 //
-// A child process drives an engine on a SQLite file, with locks on Redis, and asks for
+// A child process drives an engine on a SQLite file, with locks on Redis or in memory, and asks for
 // executions without a pause. It dies at a random moment, and the next one goes on; callers
 // ask again, under the same ids, for what they have not heard the end of. The last process
 // lives until nothing is left to do.

@@ -23,7 +23,7 @@ import (
 var (
 	kills = flag.Int("kills", 15, "how often the process is killed")
 	seed  = flag.Uint64("seed", 0, "of the executions, and of the delays before the kills; 0 is one of the time")
-	locks = flag.String("locks", "redis", "where the locks are: on a Redis server, or in memory, where they die with the process")
+	locks = flag.String("locks", "", "where the locks are: on a server, redis, or in memory, where they die with the process; empty is one after the other")
 	keep  = flag.String("keep", "", "a folder, which is emptied, to leave the store and the notes of a run in; empty is one that goes with the test")
 )
 
@@ -194,14 +194,20 @@ func (r *run) all() {
 }
 
 func TestExecutionsWhoseProcessIsKilledAtRandomMomentsEndRight(t *testing.T) {
-	switch *locks {
-	case "redis":
+	ran := false
+	where := func(name string, run func(t *testing.T)) {
+		if *locks == name || *locks == "" {
+			ran = true
+			t.Run("with locks "+name, run)
+		}
+	}
+	where("redis", func(t *testing.T) {
 		server := redistest.Start(t)
 		newRun(t, server.URL()).all()
 		noKeyIsLeft(t, server)
-	case "memory":
-		newRun(t, "").all()
-	default:
+	})
+	where("memory", func(t *testing.T) { newRun(t, "").all() })
+	if !ran {
 		t.Fatalf("-locks=%s: expected redis or memory", *locks)
 	}
 }
