@@ -12,6 +12,7 @@ import (
 	"github.com/lockstep-dev/lockstep/container"
 	"github.com/lockstep-dev/lockstep/locking"
 	"github.com/lockstep-dev/lockstep/steps"
+	"github.com/lockstep-dev/lockstep/store"
 	"github.com/lockstep-dev/lockstep/workflow"
 )
 
@@ -183,6 +184,63 @@ func TestLocksInMemoryThatAStepHasLeftAreTakenAgainToo(t *testing.T) {
 		two, _ := s.start()
 		if _, err := result(t, two, w); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// stopping has an engine be stopped at its second claim.
+type stopping struct {
+	*mortal
+
+	claims int
+	stop   func()
+}
+
+func (s *stopping) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+	if s.claims++; s.claims == 2 {
+		s.stop()
+	}
+	return s.mortal.Claim(ctx, c)
+}
+
+func TestStartThatIsStoppedWhileLocksAreTakenAgainReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dies atomic.Bool
+		dies.Store(true)
+		w := holder("w", &dies)
+		s := newInstances(t, w)
+		s.node = "n"
+		one, m := s.start()
+		for i := range 150 { // more than are claimed at a time
+			beginOn(t, one, w, fmt.Sprint("k-", i))
+		}
+		synctest.Wait()
+		kill(t, one, m)
+		s.memoryLost()
+		c := container.New()
+		container.MustRegister(c, locking.ServiceKey, s.locks)
+		st := &stopping{mortal: &mortal{TaskQueue: s.store, next: true}}
+		two, err := workflow.NewEngine(workflow.Config{Workflows: s.set, Store: st, Container: c, Logger: quiet, Node: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stopped atomic.Bool
+		st.stop = func() {
+			go func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				_ = two.Stop(ctx) // they are left to the next one
+				stopped.Store(true)
+			}()
+			time.Sleep(time.Second)
+		}
+		began := time.Now()
+		if err := two.Start(t.Context()); err == nil || time.Since(began) > time.Minute {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		synctest.Wait()
+		if !stopped.Load() {
+			t.Error("it is not stopped")
 		}
 	})
 }

@@ -68,6 +68,11 @@ func (d *doing) call() plan.Result {
 		Items: d.order.Items, Phase: phase, Number: d.order.Number, Place: d.order.Key, Outcome: runctx.Outcome(d.order.Outcome), Logger: e.cfg.Logger,
 	}}
 	d.ctx.Locks.Init(d.root, d.order.Key, d.order.Ordinal*mostTakings+d.t.Attempt%mostTakings)
+	select {
+	case <-d.drop: // its body is not called
+		return plan.Result{Err: ErrCancelled}
+	default:
+	}
 	var late <-chan time.Time
 	if policy.Timeout > 0 {
 		d.ctx.End = time.Now().Add(policy.Timeout)

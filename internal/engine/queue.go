@@ -41,6 +41,8 @@ type server struct {
 	// early are tasks that were dropped while a call was under way, which may have taken
 	// them; nil when none is.
 	early map[store.TaskHeld]bool
+	// missed says that meanwhile others may have been dropped that nobody was told of.
+	missed bool
 }
 
 func newServers(e *Engine, queues []Queue) map[string]*server {
@@ -117,8 +119,11 @@ func (s *server) take() (pause time.Duration) {
 		return 0 // the next call has the same ID, and returns what this one may have taken
 	}
 	s.last++
-	all, back := s.enter(list)
+	all, back, missed := s.enter(list)
 	s.putBack(back)
+	if missed {
+		s.lookForDropped()
+	}
 	for _, d := range all {
 		s.begin(d)
 	}
@@ -144,7 +149,7 @@ func (s *server) mayTake() (room int, ok bool) {
 // enter notes what was taken, before anything of it is done. What is not to be done here
 // goes back: what cannot be read, and of those that may have killed a process all but one,
 // and that one, too, when it is not its turn.
-func (s *server) enter(list []store.Taken) (all []*doing, back []store.TaskHeld) {
+func (s *server) enter(list []store.Taken) (all []*doing, back []store.TaskHeld, missed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range list {
@@ -168,8 +173,9 @@ func (s *server) enter(list []store.Taken) (all []*doing, back []store.TaskHeld)
 		s.doing[h] = d
 		all = append(all, d)
 	}
-	s.early = nil
-	return all, back
+	missed = s.missed
+	s.early, s.missed = nil, false
+	return all, back, missed
 }
 
 // putBack lets others take tasks. It returns when that is so, or the engine has ended.
@@ -235,16 +241,23 @@ func (e *Engine) dropped(h store.TaskHeld) {
 func (e *Engine) lookForDropped() {
 	for _, s := range e.servers {
 		s.mu.Lock()
-		list := slices.Collect(maps.Values(s.doing))
+		s.missed = s.early != nil
 		s.mu.Unlock()
-		for _, d := range list {
-			x, err := e.cfg.Store.Load(e.life, d.t.Key)
-			stands := err == nil && x.RunUID == d.t.RunUID && slices.ContainsFunc(x.Tasks, func(t store.Task) bool {
-				return t.ID == d.t.ID && bytes.Equal(t.Data, d.t.Data)
-			})
-			if !stands && (err == nil || errors.Is(err, store.ErrNotFound)) {
-				e.dropped(d.t.Held())
-			}
+		s.lookForDropped()
+	}
+}
+
+func (s *server) lookForDropped() {
+	s.mu.Lock()
+	list := slices.Collect(maps.Values(s.doing))
+	s.mu.Unlock()
+	for _, d := range list {
+		x, err := s.e.cfg.Store.Load(s.e.life, d.t.Key)
+		stands := err == nil && x.RunUID == d.t.RunUID && slices.ContainsFunc(x.Tasks, func(t store.Task) bool {
+			return t.ID == d.t.ID && bytes.Equal(t.Data, d.t.Data)
+		})
+		if !stands && (err == nil || errors.Is(err, store.ErrNotFound)) {
+			d.gone.Do(func() { close(d.drop) })
 		}
 	}
 }
