@@ -203,6 +203,9 @@ func (s *stopping) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, e
 	return s.mortal.Claim(ctx, c)
 }
 
+// End comes later than what was asked before it.
+func (*stopping) End(context.Context, store.Instance) error { return nil }
+
 func TestStartThatIsStoppedWhileLocksAreTakenAgainReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dies atomic.Bool
