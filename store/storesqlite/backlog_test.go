@@ -179,6 +179,30 @@ func TestOneClaimMovesAPartOfWhatALapsedInstanceOwnedAndTheOthersFollow(t *testi
 	})
 }
 
+func TestWhatCanBeClaimedIsReachedBehindMuchThatCannotBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := opened(t, newPath(t), Config{Sync: Relaxed})
+		defer closed(t, s)
+		gone := store.Instance{Node: "gone", Incarnation: "1"}
+		if err := s.Heartbeat(t.Context(), gone, forLong); err != nil {
+			t.Fatal(err)
+		}
+		heartbeats(t, s)
+		last := fmt.Sprint("backlog ", large-1)
+		backlog(t, s, large, func(x *store.Snapshot) {
+			if x.Owner = gone; x.ID != last {
+				x.State = store.Done
+			}
+		})
+		time.Sleep(2 * forLong)
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		if all := follow(ctx, t, s); len(all) != 1 || !all[last] {
+			t.Errorf("claimed were %v, want %q", all, last)
+		}
+	})
+}
+
 // An engine that starts relies on having all of them.
 func TestAClaimOfHoldersReturnsThemHoweverMuchIsToBeMovedBefore(t *testing.T) {
 	for _, id := range []uint64{0, 1} {
