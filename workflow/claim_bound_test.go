@@ -178,6 +178,82 @@ func TestI11OfThoseThatMayHaveKilledTheirProcessNoMoreAreClaimedThanMayBeAtWork(
 	})
 }
 
+// The bodies take longer than the time after which more is claimed when nothing comes on.
+func TestI11AsLongAsThoseInLineComeOnNoMoreAndMoreOfThemAreClaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const all, leases = 1000, 2
+		var w *workflow.Workflow[string, string]
+		c := newLegacy(t, 3, func(c *legacy) workflow.Set { w = c.plain("w"); return workflow.Set{w} })
+		c.beginAll(w, all)
+		c.die()
+		most := 0
+		const ended = 20
+		for range ended {
+			time.Sleep(leases * workflow.DefaultLease)
+			most = max(most, c.ofTheSecond(all))
+			c.letOne()
+		}
+		if want := 3 + 2*leases*100 + ended; most > want {
+			t.Errorf("%d of %d were claimed by then, want %d at most", most, all, want)
+		}
+		for range all - ended {
+			c.letOne()
+		}
+		c.wantAtWork(0, 0)
+	})
+}
+
+// ofTheSecond is how many of all the second engine has claimed, or been through with.
+func (c *legacy) ofTheSecond(all int) int {
+	c.t.Helper()
+	page, err := c.store.List(c.t.Context(), store.Query{States: []store.ExecutionState{store.Invoking}, Limit: all})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for i := range page.Executions {
+		if page.Executions[i].Epoch == 1 {
+			all--
+		}
+	}
+	return all
+}
+
+func TestI8WhatTheFirstInLineWaitsForIsClaimedBehindAllThatStandThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w, needed *workflow.Workflow[string, string]
+		came := make(chan struct{})
+		c := newLegacy(t, 3, func(c *legacy) workflow.Set {
+			w = inTurnAs("w", body(&c.journal, "waits", func(ctx *steps.Context) error {
+				if !c.second.Load() {
+					return untilEnd(ctx)
+				}
+				<-came // by ways of its own, for what the engine has not claimed
+				return nil
+			}))
+			needed = workflow.New("needed", func(b builder, in value) value {
+				workflow.Sleep(b, time.Hour)
+				return workflow.Do(b, body(&c.journal, "comes", func(*steps.Context) error {
+					close(came)
+					return nil
+				}), in)
+			})
+			return workflow.Set{w, needed}
+		})
+		c.beginAll(needed, 1)
+		time.Sleep(time.Hour - time.Second)
+		c.beginAll(w, 450)
+		c.die()
+		time.Sleep(workflow.DefaultLease)
+		select {
+		case <-came:
+			t.Error("it was claimed before those that came first")
+		default:
+		}
+		time.Sleep(10 * workflow.DefaultLease)
+		c.wantAtWork(0, 0)
+	})
+}
+
 func TestWhatIsStartedHereIsNotBoundedByWhatIsClaimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w, other *workflow.Workflow[string, string]

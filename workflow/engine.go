@@ -78,7 +78,9 @@ type Config struct {
 	// in the store: what is kept there may be far more than fits into memory. What waits for
 	// a time, a lock, a child or a message is not at work. Nobody waits behind the bound who
 	// holds locks, or whom a caller here waits for; and when nothing has come on for half a
-	// lease, a hundred more are taken on. Executions that are started here are not bounded.
+	// lease, a hundred more are taken on; where most of them wait for others to be tried one
+	// at a time, because they may have killed their process, the next hundred come the later
+	// the more there are. Executions that are started here are not bounded.
 	// Zero is [DefaultMaxClaimed].
 	MaxClaimed int
 	// Retention is how long a finished execution is kept whose id the caller gave;

@@ -29,6 +29,7 @@ import (
 
 func main() {
 	file := flag.String("file", "", "take the order through its steps, and keep what was done in this file; without it, show it all")
+	flag.StringVar(&slow, "slow", "", "have the step with this name take a minute, which is time enough to kill the process")
 	flag.Parse()
 	ctx := context.Background()
 	var err error
@@ -54,12 +55,19 @@ var deliver = workflow.New("deliver", func(b *workflow.Builder, order workflow.V
 // takes is how long a step takes; tests have less time.
 var takes = 600 * time.Millisecond
 
+// slow is a step that takes a minute, so that its process is surely killed in its midst.
+var slow string
+
 // step is a step that takes its time, and says when it begins and when it is done. One that
 // was under way when its process died is begun again: it has to bear that, by its
 // idempotency key, which is the same.
 func step(name, done string) *steps.Step[string, string] {
 	return steps.New(name, func(ctx *steps.Context, order string) (string, error) {
 		fmt.Printf("%s begins, with the key %s\n", name, ctx.IdempotencyKey())
+		takes := takes
+		if name == slow {
+			takes = time.Minute
+		}
 		select {
 		case <-time.After(takes):
 		case <-ctx.Done():

@@ -21,7 +21,7 @@ func show(ctx context.Context, out io.Writer) error {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "orders.db")
 
-	killed, err := play(ctx, out, "first", file, "send begins")
+	killed, err := play(ctx, out, "first", file, "send")
 	if err != nil {
 		return err
 	}
@@ -36,14 +36,14 @@ func show(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// play starts a process, and tells what it says. It kills the process when a line begins
-// with killAt.
+// play starts a process, and tells what it says. It kills the process when the step killAt
+// has begun.
 func play(ctx context.Context, out io.Writer, name, file, killAt string) (killed bool, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return false, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-file", file)
+	cmd := exec.CommandContext(ctx, self, "-file", file, "-slow", killAt)
 	cmd.Stderr = os.Stderr
 	said, err := cmd.StdoutPipe()
 	if err != nil {
@@ -56,7 +56,7 @@ func play(ctx context.Context, out io.Writer, name, file, killAt string) (killed
 	lines := bufio.NewScanner(said)
 	for lines.Scan() {
 		fmt.Fprintf(out, "  %s: %s\n", name, lines.Text())
-		if killAt != "" && strings.HasPrefix(lines.Text(), killAt) {
+		if killAt != "" && strings.HasPrefix(lines.Text(), killAt+" begins") {
 			killed = true
 			_ = cmd.Process.Kill() // SIGKILL: it can do nothing about it
 		}

@@ -23,6 +23,9 @@ type atWork struct {
 	// of them knows of the other.
 	held  atomic.Bool
 	moved atomic.Bool // some have left since it was asked last
+	// lined counts those that only stand in the line of turns.
+	lined atomic.Int64
+	still int64 // for how often nothing has left; the claiming goroutine's
 }
 
 // room says how many may be claimed.
@@ -35,8 +38,22 @@ func (w *atWork) room() int {
 }
 
 // stalled says that there is no room, and that nothing has left since it was asked last.
+//
+// Where most stand in the line of turns, nothing leaves for as long as one body takes, and
+// what is claimed comes to stand behind them. So for each batch, or part of one, beyond what
+// there may be, nothing must have left once more: in the end that is longer than a body
+// takes, and if it waits for what is yet to be claimed, that is claimed all the same.
 func (w *atWork) stalled() bool {
-	return !w.moved.Swap(false) && w.held.Load() && w.n.Load() >= w.most
+	n := w.n.Load()
+	if w.moved.Swap(false) || !w.held.Load() || n < w.most {
+		w.still = 0
+		return false
+	}
+	if w.still++; 2*w.lined.Load() > n && w.still <= (n-w.most+claimBatch-1)/claimBatch {
+		return false
+	}
+	w.still = 0
+	return true
 }
 
 // wanted has an execution claimed by its key that somebody here waits for, where it would
@@ -53,15 +70,36 @@ func (r *Run) enlist() {
 	if r.taken && !r.working {
 		r.working = true
 		r.e.atWork.n.Add(1)
+		r.countLine()
+	}
+}
+
+// stand notes that so many more of the run's attempts are in the line of turns.
+func (r *Run) stand(more int) {
+	r.inLine += more
+	r.countLine()
+}
+
+// countLine counts the run among those that stand in the line of turns, if it does.
+func (r *Run) countLine() {
+	if stands := r.working && r.inLine > 0 && !r.flights.any(); stands != r.lined {
+		r.lined = stands
+		if stands {
+			r.e.atWork.lined.Add(1)
+		} else {
+			r.e.atWork.lined.Add(-1)
+		}
 	}
 }
 
 // atRest counts the run no longer, if it has nothing to do. Its mail is empty.
 func (r *Run) atRest() {
+	r.countLine()
 	if !r.working || !r.over && (r.flights.any() || r.inLine > 0 || r.claimed) {
 		return
 	}
 	r.working = false
+	r.countLine()
 	w := &r.e.atWork
 	w.n.Add(-1)
 	w.moved.Store(true)

@@ -45,6 +45,7 @@ type Run struct {
 	taken    bool     // it was claimed
 	working  bool     // and is counted among those that are at work
 	inLine   int      // how many of its attempts are in the line of turns
+	lined    bool     // and it is counted among those that only stand there
 	restores *barrier // its holds may be taken again that have ended with their process
 	claimed  bool     // its locks are not taken over yet
 	held     []mail   // what has come since
@@ -428,7 +429,7 @@ func (r *Run) obey(commands []machine.Command) {
 				r.awaitDropped(c.Place)
 			}
 		case machine.AwaitTurn:
-			r.inLine++
+			r.stand(1)
 			r.e.turns.ask(r, c)
 		case machine.Finish:
 		}

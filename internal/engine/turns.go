@@ -29,7 +29,7 @@ type turn struct {
 type turnCame struct{ turn }
 
 func (m turnCame) handle(r *Run) error {
-	r.inLine--
+	r.stand(-1)
 	n, _ := r.s.Node(m.place)
 	if n.Invoke.Waits != store.WaitingForTurn && n.Compensate.Waits != store.WaitingForTurn {
 		r.e.turns.over(r, m.place) // the execution has turned round meanwhile

@@ -24,14 +24,40 @@ type claiming struct {
 	before map[*entry]bool
 }
 
-// Claim implements [store.Store].
+// Claim implements [store.Store]. It ends when it has looked at a part of a large store, and
+// may return fewer than there are: the store goes on, and tells who watches. But it returns
+// what holds locks as long as there is any, in several transactions where it is to be looked
+// for among many: who asks for that alone relies on having it all.
 func (s *Store) Claim(ctx context.Context, c store.Claim) (list []store.Claimed, err error) {
+	c.Limit = cmp.Or(max(c.Limit, 0), defaultLimit)
+	for more := true; more; {
+		var part []store.Claimed
+		if part, more, err = s.claimSome(ctx, &c); err != nil {
+			if len(list) > 0 { // those are its own, and what ails the store the next call shows
+				return list, nil
+			}
+			return nil, err
+		}
+		if c.ID != 0 { // a repetition, which returns those before
+			list = part
+			continue
+		}
+		list = append(list, part...)
+		c.Limit -= len(part)
+	}
+	return list, nil
+}
+
+// claimSome is as much of a claim as one transaction does. It answers whether there may be
+// more that hold locks.
+func (s *Store) claimSome(ctx context.Context, c *store.Claim) (list []store.Claimed, more bool, err error) {
 	err = s.do(ctx, func(w *writer) error {
 		list = nil
-		taken, err := w.claim(&c)
+		taken, err := w.claim(c)
 		if err != nil {
 			return err
 		}
+		more = c.Holders && len(c.Keys) == 0 && len(taken) < c.Limit && w.movesHolders()
 		list = make([]store.Claimed, len(taken))
 		for i, e := range taken {
 			x, err := w.conn.load(e.seq)
@@ -42,10 +68,7 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (list []store.Claimed,
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+	return list, more, err
 }
 
 func (w *writer) claim(c *store.Claim) ([]*entry, error) {
@@ -64,7 +87,7 @@ func (w *writer) claim(c *store.Claim) ([]*entry, error) {
 			return nil, err
 		}
 	}
-	call := claiming{w: w, by: by, now: time.Now(), id: c.ID, limit: cmp.Or(max(c.Limit, 0), defaultLimit), only: c.Holders, before: map[*entry]bool{}}
+	call := claiming{w: w, by: by, now: time.Now(), id: c.ID, limit: c.Limit, only: c.Holders, before: map[*entry]bool{}}
 	for _, id := range c.Plans {
 		if plan, ok := w.plans[id]; ok && !slices.Contains(call.plans, plan) {
 			call.plans = append(call.plans, plan)
@@ -131,38 +154,50 @@ func (c *claiming) named(keys []store.Key) error {
 	return nil
 }
 
+// mostLooked bounds how many executions one claim looks at that it does not take: heartbeats
+// wait as long as that.
+const mostLooked = 4 * inStep
+
 // waiting claims what has waited for the longest time, over all plans: first of what holds
 // locks. What instances without a lease own is brought to where it is found, as long as
-// there is room for it.
+// there is room for it. What it leaves the alarm goes on with.
 func (c *claiming) waiting() error {
-	for len(c.taken) < c.limit {
-		more, err := c.w.approach()
-		if err != nil {
-			return err
-		}
+	if len(c.taken) >= c.limit {
+		return nil
+	}
+	more, err := c.w.approach()
+	if err != nil {
+		return err
+	}
+	for looked := 0; len(c.taken) < c.limit && looked < mostLooked+c.limit; {
 		found, err := c.longest(holdingOfPlan)
 		if err != nil {
 			return err
 		}
-		holders := found || c.w.movesHolders()
-		if !holders && !c.only {
+		if found == 0 && !c.only && !c.w.movesHolders() {
 			if found, err = c.longest(readyOfPlan); err != nil {
 				return err
 			}
 		}
-		if !holders && !found && !more && (c.only || len(c.w.moving) == 0) {
-			return nil
+		if found == 0 && (len(c.w.moving) == 0 || c.only && !c.w.movesHolders()) {
+			break
 		}
-		if err := c.w.move(); err != nil {
+		moved, err := c.w.move()
+		if err != nil {
 			return err
 		}
+		looked += max(1, found+moved)
+	}
+	// A claim of holders is through with these, or goes on by itself.
+	if more || len(c.taken) < c.limit && !c.only && len(c.w.moving) > 0 {
+		c.w.due(time.Now())
 	}
 	return nil
 }
 
-// longest claims some of what a query for a plan finds. It answers whether there was
-// anything: what has expired is deleted, and not claimed.
-func (c *claiming) longest(ofPlan statement) (found bool, err error) {
+// longest claims some of what a query for a plan finds. It answers how many there were: what
+// has expired is deleted, and not claimed.
+func (c *claiming) longest(ofPlan statement) (found int, err error) {
 	type waits struct {
 		seq   int64
 		since []byte
@@ -176,26 +211,26 @@ func (c *claiming) longest(ofPlan statement) (found bool, err error) {
 			return nil
 		}, plan, timeBytes(c.now), int64(c.limit-len(c.taken)))
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 	}
 	slices.SortFunc(all, func(a, b waits) int { return slices.Compare(a.since, b.since) })
 	for _, x := range all {
 		if len(c.taken) == c.limit {
-			return true, nil
+			return len(all), nil
 		}
 		e, err := c.w.findBySeq(x.seq)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		if e == nil { // it has expired
 			continue
 		}
 		if err := c.take(e); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	return len(all) > 0, nil
+	return len(all), nil
 }
 
 func (c *claiming) take(e *entry) error {

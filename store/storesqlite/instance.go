@@ -101,7 +101,7 @@ func (s *Store) Heartbeat(ctx context.Context, id store.Instance, lease time.Dur
 func (w *writer) settleOwned(i *instance) error {
 	m := move{of: i}
 	for !m.over {
-		if err := w.step(&m); err != nil {
+		if _, err := w.step(&m); err != nil {
 			return err
 		}
 	}
@@ -161,14 +161,17 @@ func (w *writer) endLease(i *instance, state leaseState) error {
 		return err
 	}
 	m := &move{of: i}
-	w.moving = append(w.moving, m)
-	if err := w.move(); err != nil {
+	if _, err := w.step(m); err != nil {
 		return err
 	}
 	if m.others { // there were few that hold locks, if any
-		if err := w.move(); err != nil {
+		if _, err := w.step(m); err != nil {
 			return err
 		}
+	}
+	if !m.over {
+		w.moving = append(w.moving, m)
+		w.due(time.Now())
 	}
 	return w.putAllBack(i, state == lapsed)
 }
@@ -201,31 +204,36 @@ type move struct {
 // inStep bounds how many executions one step moves.
 const inStep = 256
 
-// move makes one step of all that is to be moved.
-func (w *writer) move() error {
-	for _, m := range slices.Clone(w.moving) {
-		if err := w.step(m); err != nil {
-			return err
-		}
+// move makes one step of what is to be moved, of what holds locks first, and answers how
+// many executions it has looked at.
+func (w *writer) move() (looked int, err error) {
+	if len(w.moving) == 0 {
+		return 0, nil
 	}
-	w.moving = slices.DeleteFunc(w.moving, func(m *move) bool { return m.over })
-	return nil
+	m := w.moving[max(0, slices.IndexFunc(w.moving, (*move).holders))]
+	if looked, err = w.step(m); m.over {
+		w.moving = slices.DeleteFunc(w.moving, func(other *move) bool { return other == m })
+	}
+	return looked, err
 }
+
+// holders says that those which hold locks are not through yet.
+func (m *move) holders() bool { return !m.others }
 
 // movesHolders says that there may be executions which hold locks, and cannot be found yet
 // by those who claim.
 func (w *writer) movesHolders() bool {
-	return slices.ContainsFunc(w.moving, func(m *move) bool { return !m.others })
+	return slices.ContainsFunc(w.moving, (*move).holders)
 }
 
-func (w *writer) step(m *move) error {
+func (w *writer) step(m *move) (looked int, err error) {
 	q := holdingAfter
 	if m.others {
 		q = ownedAfter
 	}
 	list, err := w.numbers(q, m.of.number, m.after, int64(inStep))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	ends := len(list) < inStep
 	defer func() {
@@ -241,7 +249,7 @@ func (w *writer) step(m *move) error {
 		m.after = seq
 		e, err := w.findBySeq(seq)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if e == nil { // it has expired
 			continue
@@ -255,8 +263,8 @@ func (w *writer) step(m *move) error {
 			continue
 		}
 		if err := w.save(e); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(list), nil
 }

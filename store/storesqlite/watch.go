@@ -221,7 +221,8 @@ func (w *writer) eachQueue(do func(queue string) error) error {
 	return err
 }
 
-// ring tells what has fallen due, and looks ahead.
+// ring tells what has fallen due, and looks ahead. Of what is much it does a step, and has
+// the alarm ring for the next one, so that calls go between.
 func (w *writer) ring() error {
 	w.alarmAt = time.Time{}
 	if !w.s.watch.any() {
@@ -233,19 +234,41 @@ func (w *writer) ring() error {
 	if _, err := w.approach(); err != nil {
 		return err
 	}
-	now := timeBytes(time.Now())
-	for _, plan := range w.plans {
-		list, err := w.numbers(readyOfPlan, plan, now, int64(1))
-		if err != nil {
+	claimable, err := w.claimable()
+	if err != nil {
+		return err
+	}
+	if !claimable { // else who claims goes on with it
+		if _, err := w.move(); err != nil {
 			return err
 		}
-		if len(list) > 0 {
-			w.note(notice{Notice: store.Notice{Claimable: true}})
-			break
+		if claimable, err = w.claimable(); err != nil {
+			return err
 		}
+	}
+	if claimable {
+		w.note(notice{Notice: store.Notice{Claimable: true}})
 	}
 	if err := w.eachQueue(w.ripen); err != nil {
 		return err
 	}
-	return w.lookAhead()
+	if err := w.lookAhead(); err != nil {
+		return err
+	}
+	if len(w.moving) > 0 && !claimable {
+		w.due(time.Now())
+	}
+	return nil
+}
+
+// claimable says that there is something that may be claimed, of whatever plan.
+func (w *writer) claimable() (bool, error) {
+	now := timeBytes(time.Now())
+	for _, plan := range w.plans {
+		list, err := w.numbers(readyOfPlan, plan, now, int64(1))
+		if len(list) > 0 || err != nil {
+			return true, err
+		}
+	}
+	return false, nil
 }
