@@ -180,27 +180,38 @@ func TestOneClaimMovesAPartOfWhatALapsedInstanceOwnedAndTheOthersFollow(t *testi
 }
 
 func TestWhatCanBeClaimedIsReachedBehindMuchThatCannotBe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := opened(t, newPath(t), Config{Sync: Relaxed})
-		defer closed(t, s)
-		gone := store.Instance{Node: "gone", Incarnation: "1"}
-		if err := s.Heartbeat(t.Context(), gone, forLong); err != nil {
-			t.Fatal(err)
-		}
-		heartbeats(t, s)
-		last := fmt.Sprint("backlog ", large-1)
-		backlog(t, s, large, func(x *store.Snapshot) {
-			if x.Owner = gone; x.ID != last {
-				x.State = store.Done
-			}
+	for name, others := range map[string]int{"alone": 0, "beside what another engine can claim": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := opened(t, newPath(t), Config{Sync: Relaxed})
+				defer closed(t, s)
+				gone := store.Instance{Node: "gone", Incarnation: "1"}
+				if err := s.Heartbeat(t.Context(), gone, forLong); err != nil {
+					t.Fatal(err)
+				}
+				heartbeats(t, s)
+				last := fmt.Sprint("backlog ", large-1)
+				backlog(t, s, large, func(x *store.Snapshot) {
+					if x.Owner = gone; x.ID != last {
+						x.State = store.Done
+					}
+				})
+				for i := range others {
+					x := fresh(fmt.Sprint(i))
+					x.Owner, x.Fingerprint, x.DueAt = store.Instance{}, "another", time.Now()
+					if _, err := s.Create(t.Context(), x); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(2 * forLong)
+				ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+				defer stop()
+				if all := follow(ctx, t, s); len(all) != 1 || !all[last] {
+					t.Errorf("claimed were %v, want %q", all, last)
+				}
+			})
 		})
-		time.Sleep(2 * forLong)
-		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-		defer stop()
-		if all := follow(ctx, t, s); len(all) != 1 || !all[last] {
-			t.Errorf("claimed were %v, want %q", all, last)
-		}
-	})
+	}
 }
 
 // An engine that starts relies on having all of them.
