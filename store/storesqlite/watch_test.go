@@ -49,12 +49,15 @@ func TestWhoWatchesIsToldOfWhatFallsDueWithoutACall(t *testing.T) {
 	}
 	told(t, s, claimable, func() {
 		gone := store.Instance{Node: "gone", Incarnation: "1"}
-		if err := s.Heartbeat(t.Context(), gone, 30*time.Millisecond); err != nil {
+		if err := s.Heartbeat(t.Context(), gone, time.Hour); err != nil {
 			t.Error(err)
 		}
 		x := fresh("lapses")
 		x.Owner = gone
 		if _, err := s.Create(t.Context(), x); err != nil {
+			t.Error(err)
+		}
+		if err := s.Heartbeat(t.Context(), gone, 30*time.Millisecond); err != nil {
 			t.Error(err)
 		}
 	})
