@@ -84,13 +84,13 @@ var engineFaults = map[string]struct {
 	}}},
 	"a retry does not raise the ordinal": {"I1: .* under the ordinal", []edit{{
 		"internal/machine/forward.go",
-		"	n.Attempts++\n	t.setNode(at, n)\n	t.command(StartAttempt",
-		"	if !PLANTED || n.Attempts == 0 {\n		n.Attempts++\n	}\n	t.setNode(at, n)\n	t.command(StartAttempt",
+		"	n.Attempts++\n",
+		"	if !PLANTED || n.Attempts == 0 {\n		n.Attempts++\n	}\n",
 	}}},
 	"a claim does not take the locks over": {"I7: .* does not have it", []edit{{
 		"internal/engine/guard.go",
-		"func (r *Run) takeOver() error {\n	if r.e.cfg.Keeper == nil {\n",
-		"func (r *Run) takeOver() error {\n	if r.e.cfg.Keeper == nil || PLANTED {\n",
+		"	if r.e.cfg.Keeper == nil || r.s.State.Finished() {\n",
+		"	if r.e.cfg.Keeper == nil || r.s.State.Finished() || PLANTED {\n",
 	}}},
 	"an engine that has lost its lease goes on": {"I2: .* whose lease is over", []edit{{
 		"internal/engine/lease.go",
