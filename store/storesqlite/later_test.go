@@ -164,8 +164,12 @@ func TestWhatFellDueWhileNobodyLookedIsClaimedBehindOthersThatTheClaimIsNotFor(t
 		}
 		sleeping(t, s, 3, due)
 		time.Sleep(48 * time.Hour)
-		if n := claimed(t, s, 100); n != 3 {
-			t.Errorf("%d were claimed, want 3", n)
+		all := 0 // one claim looks at a part
+		for range 10 {
+			all += claimed(t, s, 100)
+		}
+		if all != 3 {
+			t.Errorf("%d were claimed, want 3", all)
 		}
 	})
 }
