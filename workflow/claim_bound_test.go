@@ -223,25 +223,32 @@ func (c *legacy) ofTheSecond(all int) int {
 	return all
 }
 
+// waiting is a workflow whose body waits in the second engine, by ways of its own, for what
+// the other one does, and that one, which sleeps for an hour first.
+func (c *legacy) waiting(came chan struct{}) (w, needed *workflow.Workflow[string, string]) {
+	w = inTurnAs("w", body(&c.journal, "waits", func(ctx *steps.Context) error {
+		if !c.second.Load() {
+			return untilEnd(ctx)
+		}
+		<-came
+		return nil
+	}))
+	needed = workflow.New("needed", func(b builder, in value) value {
+		workflow.Sleep(b, time.Hour)
+		return workflow.Do(b, body(&c.journal, "comes", func(*steps.Context) error {
+			close(came)
+			return nil
+		}), in)
+	})
+	return w, needed
+}
+
 func TestI8WhatTheFirstInLineWaitsForIsClaimedBehindAllThatStandThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w, needed *workflow.Workflow[string, string]
 		came := make(chan struct{})
 		c := newLegacy(t, 3, func(c *legacy) workflow.Set {
-			w = inTurnAs("w", body(&c.journal, "waits", func(ctx *steps.Context) error {
-				if !c.second.Load() {
-					return untilEnd(ctx)
-				}
-				<-came // by ways of its own, for what the engine has not claimed
-				return nil
-			}))
-			needed = workflow.New("needed", func(b builder, in value) value {
-				workflow.Sleep(b, time.Hour)
-				return workflow.Do(b, body(&c.journal, "comes", func(*steps.Context) error {
-					close(came)
-					return nil
-				}), in)
-			})
+			w, needed = c.waiting(came)
 			return workflow.Set{w, needed}
 		})
 		c.beginAll(needed, 1)
@@ -462,20 +469,7 @@ func TestI8WhenNothingComesOnMoreIsClaimedAlthoughThereIsNoRoom(t *testing.T) {
 		var w, needed *workflow.Workflow[string, string]
 		came := make(chan struct{})
 		c := newLegacy(t, 2, func(c *legacy) workflow.Set {
-			w = inTurnAs("w", body(&c.journal, "waits", func(ctx *steps.Context) error {
-				if !c.second.Load() {
-					return untilEnd(ctx)
-				}
-				<-came // by ways of its own, for what the engine has not claimed
-				return nil
-			}))
-			needed = workflow.New("needed", func(b builder, in value) value {
-				workflow.Sleep(b, time.Hour)
-				return workflow.Do(b, body(&c.journal, "comes", func(*steps.Context) error {
-					close(came)
-					return nil
-				}), in)
-			})
+			w, needed = c.waiting(came)
 			return workflow.Set{w, needed}
 		})
 		c.beginAll(needed, 1)

@@ -38,17 +38,17 @@ type QueueState = store.QueueState
 // [Engine.ResumeQueue]. What runs goes on. To drain a queue, pause it and wait until
 // nothing of it is being done.
 func (e *Engine) PauseQueue(ctx context.Context, queue string) error {
-	return pauseError(e.inner.PauseQueue(ctx, queue, true), queue)
+	return queueError("pause", e.inner.PauseQueue(ctx, queue, true), queue)
 }
 
 // ResumeQueue is the reverse of [Engine.PauseQueue].
 func (e *Engine) ResumeQueue(ctx context.Context, queue string) error {
-	return pauseError(e.inner.PauseQueue(ctx, queue, false), queue)
+	return queueError("resume", e.inner.PauseQueue(ctx, queue, false), queue)
 }
 
-func pauseError(err error, queue string) error {
+func queueError(doing string, err error, queue string) error {
 	if err != nil {
-		return fmt.Errorf("workflow: pause queue %q: %w", queue, err)
+		return fmt.Errorf("workflow: %s queue %q: %w", doing, queue, err)
 	}
 	return nil
 }

@@ -389,6 +389,21 @@ func TestStepOnAQueueCannotStandInAGuard(t *testing.T) {
 	}
 }
 
+func TestErrorsOfQueuesNameTheQueueAndWhatWasAsked(t *testing.T) {
+	e, err := workflow.NewEngine(workflow.Config{Store: struct{ store.Store }{storemem.New()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, listed := e.Queues(t.Context())
+	for want, err := range map[string]error{
+		`pause queue "q"`: e.PauseQueue(t.Context(), "q"), `resume queue "q"`: e.ResumeQueue(t.Context(), "q"), "list queues": listed,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 func TestQueuesThatCannotBeServedAreRefused(t *testing.T) {
 	var j journal
 	w := inTurn(queued(&j, "a", nothing))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,7 +20,7 @@ func TestTheLockOfStep1IsThereForStep2AndFreeAfterTheWorkflow(t *testing.T) {
 
 func TestWithoutAServerTheErrorSaysWhatToDo(t *testing.T) {
 	t.Setenv("LOCKING_REDIS_URL", "")
-	if err := run(context.Background(), ""); err == nil {
-		t.Fatal("it ran without a server")
+	if err := run(context.Background(), ""); err == nil || !strings.Contains(err.Error(), "LOCKING_REDIS_URL") {
+		t.Fatalf("%v, want an error that names the variable", err)
 	}
 }
